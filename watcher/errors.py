@@ -1,0 +1,55 @@
+"""Every error that watcher raises on purpose, under one root, with the exit code each one ends a command with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class WatcherError(Exception):
+    """Root of all errors that watcher raises on purpose; the message names the place and the remedy."""
+
+    exit_code = 1
+
+
+class UsageError(WatcherError):
+    """The user's input cannot be used as it is."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration that is not valid, with every mistake found in it.
+
+    Args:
+        problems: one line a mistake, each naming file, endpoint and key.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DatabaseError(WatcherError):
+    """The database refused or could not do what was asked; trying again may help only after a change."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database cannot be reached now; trying again may help."""
+
+
+class EnvironmentProblem(UsageError):
+    """The machine cannot do what was asked: a full disk, a taken port, a directory that cannot be written."""
+
+
+class ProbeError(WatcherError):
+    """A probe that ended early: raised by a prober, turned into a row by `watcher.probe`, never seen by users.
+
+    Args:
+        reason: a `watcher.models.Reason`.
+        detail: one line for people; no secrets, it is stored.
+    """
+
+    def __init__(self, reason: object, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(detail)

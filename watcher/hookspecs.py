@@ -1,0 +1,76 @@
+"""What a plugin may implement. pluggy asks at load time only: no hook here is called on the way of a check.
+
+A plugin is a module (or object) whose functions carry `watcher.hookimpl`, named by an entry point of the group
+`watcher`. An implementation may leave out arguments that it does not need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from watcher.models import Endpoint, Incident, OptionTypes, Result, Steps
+
+if TYPE_CHECKING:
+    import click
+    import requests
+
+    from watcher.transport.exchange import Prober
+
+hookspec = pluggy.HookspecMarker("watcher")
+hookimpl = pluggy.HookimplMarker("watcher")
+
+
+@hookspec
+def watcher_options() -> OptionTypes:  # type: ignore[empty-body]
+    """Give the keys that an `[[endpoints]]` table may carry for this plugin, each with its type.
+
+    Asked once at start. A type is anything `msgspec.convert` knows: `str`, `int`, `list[str]`, a subclass of
+    `watcher.Options`, a union of them. A misspelt key becomes an error with a suggestion.
+    """
+
+
+@hookspec
+def watcher_prepare(endpoint: Endpoint, request: requests.Request) -> None:
+    """Change the request of an endpoint once, when its plan is made: credentials, body, headers, method."""
+
+
+@hookspec
+def watcher_steps(endpoint: Endpoint) -> Steps:
+    """Give the steps for this endpoint: a `watcher.Step`, a function of the response, a list of them, or None.
+
+    Asked once per plan. Every step runs at each check; the first `Failure` is the verdict.
+    """
+
+
+@hookspec(firstresult=True)
+def watcher_prober(endpoint: Endpoint, request: requests.Request) -> Prober | None:
+    """Give the prober of this endpoint's URL scheme, or None when the scheme is another plugin's.
+
+    Asked once per plan, after `watcher_prepare`. A prober is called with the `watcher.transport.Exchange` to fill.
+    """
+
+
+@hookspec
+def watcher_endpoints(settings: Any) -> Iterable[dict[str, Any]]:  # type: ignore[empty-body]
+    """Give endpoints discovered elsewhere, as tables like `[[endpoints]]`; asked at start and at each reload.
+
+    `settings` is the `watcher.config.Settings` of the file; they are synced as the source `plugin:NAME`.
+    """
+
+
+@hookspec
+def watcher_results(results: Sequence[Result]) -> None:
+    """Receive a batch of results, after they were handed to the database; called in a greenlet of its own."""
+
+
+@hookspec
+def watcher_incident(incident: Incident) -> None:
+    """Receive a change of an endpoint's status, e.g. to notify somebody; called in a greenlet of its own."""
+
+
+@hookspec
+def watcher_commands(cli: click.Group) -> None:
+    """Add subcommands to `watcher`; asked at start of the command line when the command is not a built-in."""

@@ -1,0 +1,56 @@
+"""What one execution of a plan measures: the sheet that a prober fills."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import requests
+
+    from watcher.models import Reason
+
+
+class Exchange:
+    """The measurement of one probe: made by `watcher.probe`, filled by a prober, read into a `Result`.
+
+    `deadline_ns` is on the clock of `time.monotonic_ns`. Phases are integers in microseconds, None where they did not
+    take place. `hops_us` is the sum of the phases of earlier hops (redirects). `before` are the plan's callables
+    that change the request of this check. `response` is what the steps examine.
+    """
+
+    __slots__ = (
+        "address", "before", "body_bytes", "connect_us", "deadline_ns", "detail", "dns_us", "hops_us", "http_status",
+        "peer", "phase", "reason", "response", "started_ns", "tls_us", "transfer_us", "ttfb_us",
+    )  # fmt: skip
+
+    def __init__(self, timeout_s: float, before: tuple[Callable[[requests.PreparedRequest], None], ...] = ()) -> None:
+        self.before = before
+        self.started_ns = time.time_ns()
+        self.deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9)
+        self.dns_us: int | None = None
+        self.connect_us: int | None = None
+        self.tls_us: int | None = None
+        self.ttfb_us: int | None = None
+        self.transfer_us: int | None = None
+        self.hops_us = 0
+        self.http_status: int | None = None
+        self.body_bytes: int | None = None
+        self.address: str | None = None
+        self.peer: object | None = None  # what the transport knows of the TLS peer: `transport.tls.Peer`
+        self.phase = "start"  # for the detail of a timeout
+        self.response: requests.Response | None = None
+        self.reason: Reason | None = None  # with status up: something to know, e.g. body_cap
+        self.detail: str | None = None
+
+
+class Prober(Protocol):
+    """Who probes one endpoint; made once per plan by the hook `watcher_prober`.
+
+    Fills the exchange within its deadline and returns None, or raises `ProbeError(reason, detail)`; what was filled
+    until then is stored. Any other exception is recorded as reason `plugin`.
+    """
+
+    def __call__(self, exchange: Exchange) -> None: ...
