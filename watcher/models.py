@@ -49,6 +49,19 @@ class Reason(enum.Enum):
     AGENT_NETWORK = "agent_network"  # the agent's own network was down
 
 
+# Reasons that say nothing of the site: the check did not take place, or nobody could judge it. Their status is `missed`.
+NOT_THE_SITE = frozenset(
+    {
+        Reason.REGEX_TIMEOUT,
+        Reason.PLUGIN,
+        Reason.CONFIG,
+        Reason.OVERLOAD,
+        Reason.SUSPENDED,
+        Reason.AGENT_NETWORK,
+    }
+)
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One configured URL with its interval and options: a row of the table `endpoints`.
 

@@ -23,7 +23,7 @@ class Exchange:
 
     __slots__ = (
         "address", "before", "body_bytes", "connect_us", "deadline_ns", "detail", "dns_us", "hops_us", "http_status",
-        "peer", "phase", "reason", "response", "started_ns", "tls_us", "transfer_us", "ttfb_us",
+        "peer", "phase", "reason", "response", "since_ns", "started_ns", "tls_us", "transfer_us", "ttfb_us",
     )  # fmt: skip
 
     def __init__(self, timeout_s: float, before: tuple[Callable[[requests.PreparedRequest], None], ...] = ()) -> None:
@@ -40,7 +40,8 @@ class Exchange:
         self.body_bytes: int | None = None
         self.address: str | None = None
         self.peer: object | None = None  # what the transport knows of the TLS peer: `transport.tls.Peer`
-        self.phase = "start"  # for the detail of a timeout
+        self.phase = "start"
+        self.since_ns = self.started_ns  # when the name was asked for, or the first connection begun
         self.response: requests.Response | None = None
         self.reason: Reason | None = None  # with status up: something to know, e.g. body_cap
         self.detail: str | None = None

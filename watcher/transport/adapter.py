@@ -1,0 +1,192 @@
+"""The measured transport as a `requests` adapter: `session.mount("https://", MeasuredAdapter(route))`."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+import requests
+from requests.adapters import BaseAdapter
+from requests.structures import CaseInsensitiveDict
+
+from watcher.errors import ProbeError
+from watcher.models import Reason
+from watcher.transport.dns import Address, Resolver
+from watcher.transport.exchange import Exchange
+from watcher.transport.http import Connection, Target, fetch, phases_us
+from watcher.transport.response import Response
+from watcher.transport.tls import Trust, context
+from watcher.transport.wire import request_bytes
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_TIMEOUT_S = 10.0
+
+
+class Route(NamedTuple):
+    """How hosts are reached: the options of an endpoint that concern the connection.
+
+    `address` and `server_name` are for the endpoint's own host, not for those that it redirects to.
+    """
+
+    resolver: Resolver
+    family: int = socket.AF_UNSPEC
+    address: str = ""
+    server_name: str = ""
+    trust: Trust = Trust()
+    max_body: int = 1 << 20
+
+    def target(self, url: str, *, elsewhere: bool = False) -> Target:
+        """Give where a URL is; `elsewhere` when it was not the endpoint's own.
+
+        Raises:
+            ValueError: the URL has no host or a port that is none.
+            OSError, ssl.SSLError: a certificate file cannot be read.
+        """
+        parts = urlsplit(url)
+        route = self._replace(address="", server_name="") if elsewhere else self
+        return _target(route, parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme])
+
+
+@lru_cache(maxsize=65_536)
+def _target(route: Route, scheme: str, host: str, port: int) -> Target:
+    addresses = literal(route.address or host)
+    if route.address and not addresses:
+        raise ValueError(f"address {route.address!r} is not an IP address")
+    secure = scheme == "https"
+    return Target(
+        host=host,
+        port=port,
+        family=route.family,
+        addresses=addresses,
+        resolver=route.resolver,
+        tls=context(route.trust) if secure else None,
+        server_name=(route.server_name or host) if secure else None,
+        max_body=route.max_body,
+    )
+
+
+def literal(host: str) -> tuple[Address, ...]:
+    """Give the one address of a host that is an IP address itself, none for a name."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ()
+    return ((socket.AF_INET6 if address.version == 6 else socket.AF_INET, str(address)),)
+
+
+def host_field(url: str) -> str:
+    """Give the Host field of a URL (RFC 9110, 7.2)."""
+    parts: SplitResult = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    return host if parts.port in (None, DEFAULT_PORTS.get(parts.scheme)) else f"{host}:{parts.port}"
+
+
+def fetch_response(
+    exchange: Exchange, target: Target, wire: bytes, url: str, kept: list[Connection] | None = None
+) -> Response:
+    """Do one exchange and wrap what came."""
+    reader = fetch(exchange, target, wire, head_only=wire.startswith(b"HEAD "), kept=kept)
+    exchange.http_status = reader.status
+    exchange.body_bytes = reader.body_bytes
+    if reader.capped:
+        exchange.reason = Reason.BODY_CAP
+        exchange.detail = f"the body is longer than max_body: only {target.max_body} bytes were read"
+    return Response(reader, url, target.max_body, phases_us(exchange), partial(prepared_from, wire, url))
+
+
+def prepared_from(wire: bytes, url: str) -> requests.PreparedRequest:
+    """Make the request again of which `wire` are the bytes: cheaper than to keep it for every endpoint."""
+    head, _, body = wire.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    prepared = requests.PreparedRequest()
+    prepared.method = first.partition(" ")[0]
+    prepared.url = url
+    prepared.headers = CaseInsensitiveDict(line.split(": ", 1) for line in lines)
+    prepared.body = body or None
+    prepared._cookies = requests.cookies.RequestsCookieJar()  # pylint: disable=protected-access  # requests asks for it
+    return prepared
+
+
+class MeasuredAdapter(BaseAdapter):
+    """Sends prepared requests over the measured transport, a fresh connection each.
+
+    Args:
+        route: how hosts are reached; `verify` and `cert` of a request override its trust.
+        exchange: the sheet to fill, hop after hop; without one each request gets its own, with the request's timeout. It
+            is found as `response.exchange`.
+        first_url: requests for other hosts than this URL's leave the route's `address` and `server_name` aside.
+    """
+
+    def __init__(self, route: Route, exchange: Exchange | None = None, first_url: str = "") -> None:
+        super().__init__()
+        self._route = route
+        self._exchange = exchange
+        self._first_host = urlsplit(first_url).netloc
+
+    def send(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # the signature is BaseAdapter's
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: float | tuple[float | None, float | None] | None = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Send a request and give its whole response.
+
+        Raises:
+            requests.RequestException: of the kind that `requests` raises; its first argument is the `ProbeError`.
+        """
+        url = request.url or ""
+        exchange = self._exchange or Exchange(_seconds(timeout))
+        try:
+            target = self._route_for(verify, cert).target(url, elsewhere=not self._is_own(url))
+            wire = request_bytes(request, host_field(url))
+            response = fetch_response(exchange, target, wire, url)
+        except ProbeError as error:
+            raise _as_requests(error, request) from error
+        except (ssl.SSLError, OSError) as error:
+            raise requests.exceptions.SSLError(error, request=request) from error
+        except ValueError as error:
+            raise requests.exceptions.InvalidURL(error, request=request) from error
+        response.request = request
+        response.connection = self
+        response.exchange = exchange
+        return response
+
+    def close(self) -> None:
+        """Do nothing: no connection outlives its request."""
+
+    def _is_own(self, url: str) -> bool:
+        return not self._first_host or urlsplit(url).netloc == self._first_host
+
+    def _route_for(self, verify: bool | str, cert: Any) -> Route:
+        if verify is True and not cert:
+            return self._route
+        certificate, key = cert if isinstance(cert, tuple) else (cert or "", "")
+        ca = verify if isinstance(verify, str) else ""
+        return self._route._replace(trust=Trust(bool(verify), ca, certificate, key))
+
+
+def _seconds(timeout: float | tuple[float | None, float | None] | None) -> float:
+    if isinstance(timeout, tuple):
+        return sum(part or DEFAULT_TIMEOUT_S for part in timeout)
+    return timeout or DEFAULT_TIMEOUT_S
+
+
+_AS_REQUESTS: dict[Reason, type[requests.RequestException]] = {
+    Reason.TIMEOUT: requests.exceptions.ReadTimeout,
+    Reason.TLS: requests.exceptions.SSLError,
+    Reason.CERTIFICATE: requests.exceptions.SSLError,
+    Reason.PROTOCOL: requests.exceptions.ChunkedEncodingError,
+}
+
+
+def _as_requests(error: ProbeError, request: requests.PreparedRequest) -> requests.RequestException:
+    kind = _AS_REQUESTS.get(error.reason, requests.exceptions.ConnectionError)
+    return kind(error, request=request)

@@ -1,0 +1,183 @@
+"""Names to addresses: c-ares on gevent's loop, with each record's own time to live.
+
+c-ares honours /etc/hosts, /etc/nsswitch.conf and /etc/resolv.conf (search domains, several servers). One query a name at a
+time, however many probes wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from time import monotonic
+from typing import Any
+
+import gevent
+import pycares
+
+from watcher.errors import ProbeError
+from watcher.models import Reason
+from watcher.transport.stream import READ, WRITE, Deadline
+
+QUERY_TIMEOUT_S = 2.0
+QUERY_TRIES = 3
+TTL_MAX_S = 86_400
+CACHE_MAX_NAMES = 200_000
+
+Address = tuple[int, str]  # family, address as text
+
+_NO_ANSWER = {
+    pycares.errno.ARES_ENOTFOUND: "name not found",
+    pycares.errno.ARES_ENODATA: "name has no address",
+    pycares.errno.ARES_ETIMEOUT: "no answer from the resolver",
+    pycares.errno.ARES_ECONNREFUSED: "the resolver refuses connections",
+    pycares.errno.ARES_ESERVFAIL: "the resolver failed (SERVFAIL)",
+    pycares.errno.ARES_EREFUSED: "the resolver refused the query (REFUSED)",
+}
+
+
+class Resolver:
+    """Resolves names for all probes of a worker through one set of servers.
+
+    Args:
+        servers: addresses of resolvers, `ip` or `ip:port`; empty for the system's.
+    """
+
+    def __init__(self, servers: tuple[str, ...] = ()) -> None:
+        self._servers = servers
+        self._cache: dict[tuple[str, int], tuple[float, tuple[Address, ...]]] = {}
+        self._queries: dict[tuple[str, int], _Query] = {}
+        self._channel: _Channel | None = None
+
+    def cached(self, host: str, family: int) -> tuple[Address, ...] | None:
+        """Give the addresses of a name that are still valid, in the order to try them; None when a query is needed."""
+        entry = self._cache.get((host, family))
+        return entry[1] if entry is not None and entry[0] > monotonic() else None
+
+    def resolve(self, host: str, family: int, deadline: Deadline) -> tuple[Address, ...]:
+        """Ask for the addresses of a name, in the order to try them (RFC 6724).
+
+        Args:
+            family: `socket.AF_INET`, `AF_INET6` or `AF_UNSPEC`.
+
+        Raises:
+            ProbeError: reason `dns`, or `timeout` at the deadline.
+        """
+        key = host, family
+        query = self._queries.get(key)
+        if query is None:
+            query = self._queries[key] = _Query()
+            self._ask(key, query)
+        while not query.done:
+            query.waiting.append(deadline)
+            if not deadline.park() and not query.done:
+                raise ProbeError(Reason.TIMEOUT, f"timeout in dns ({host})")
+        if query.addresses:
+            return query.addresses
+        text = _NO_ANSWER.get(query.error) or pycares.errno.strerror(query.error).lower()
+        raise ProbeError(Reason.DNS, f"{text}: {host}")
+
+    def _ask(self, key: tuple[str, int], query: _Query) -> None:
+        def answered(result: Any, error: int | None) -> None:
+            if error is None:
+                nodes = [node for node in result.nodes if node.family in (socket.AF_INET, socket.AF_INET6)]
+                query.addresses = tuple(dict.fromkeys((node.family, _text(node.addr[0])) for node in nodes))
+                query.error = 0 if nodes else pycares.errno.ARES_ENODATA
+                self._keep(key, query.addresses, min((node.ttl for node in nodes), default=0))
+            else:
+                query.error = error
+            query.done = True
+            self._queries.pop(key, None)
+            for deadline in query.waiting:
+                deadline.wake()
+
+        if self._channel is None:
+            self._channel = _Channel(self._servers)
+        self._channel.ask(key[0], key[1], answered)
+
+    def _keep(self, key: tuple[str, int], addresses: tuple[Address, ...], ttl_s: int) -> None:
+        if len(self._cache) >= CACHE_MAX_NAMES:
+            now = monotonic()
+            self._cache = {name: entry for name, entry in self._cache.items() if entry[0] > now}
+        if addresses and ttl_s > 0 and len(self._cache) < CACHE_MAX_NAMES:
+            self._cache[key] = monotonic() + min(ttl_s, TTL_MAX_S), addresses
+
+
+class _Query:
+    """One query under way and those who wait for its answer."""
+
+    __slots__ = ("addresses", "done", "error", "waiting")
+
+    def __init__(self) -> None:
+        self.addresses: tuple[Address, ...] = ()
+        self.done = False
+        self.error = 0
+        self.waiting: list[Deadline] = []
+
+
+class _Channel:
+    """A c-ares channel whose sockets and timer live on gevent's loop."""
+
+    def __init__(self, servers: tuple[str, ...]) -> None:
+        self._loop = gevent.get_hub().loop
+        self._watchers: dict[int, Any] = {}
+        self._pending = 0
+        self._timer = self._loop.timer(0.0)
+        self._configuration = _configuration()
+        self._channel = pycares.Channel(
+            servers=servers or None, timeout=QUERY_TIMEOUT_S, tries=QUERY_TRIES, sock_state_cb=self._socket_changed
+        )
+        self._follows_system = not servers
+
+    def ask(self, host: str, family: int, answered: Any) -> None:
+        """Send a query; `answered(result, error)` is called on the hub, or before this returns."""
+
+        def arrived(result: Any, error: int | None) -> None:
+            self._pending -= 1
+            answered(result, error)
+
+        self._pending += 1
+        if self._follows_system and self._configuration != (configuration := _configuration()):
+            self._configuration = configuration
+            self._channel.reinit()
+        try:
+            self._channel.getaddrinfo(host, None, family=family, type=socket.SOCK_STREAM, callback=arrived)
+        except (UnicodeError, ValueError, pycares.AresError):
+            arrived(None, pycares.errno.ARES_EBADNAME)
+        self._await_timeout()
+
+    def _socket_changed(self, descriptor: int, readable: bool, writable: bool) -> None:
+        watcher = self._watchers.pop(descriptor, None)
+        if watcher is not None:
+            watcher.close()
+        events = (READ if readable else 0) | (WRITE if writable else 0)
+        if events:
+            watcher = self._watchers[descriptor] = self._loop.io(descriptor, events)
+            watcher.start(self._socket_ready, descriptor, readable, writable)
+
+    def _socket_ready(self, descriptor: int, readable: bool, writable: bool) -> None:
+        bad = pycares.ARES_SOCKET_BAD
+        self._channel.process_fd(descriptor if readable else bad, descriptor if writable else bad)
+        self._await_timeout()
+
+    def _await_timeout(self) -> None:
+        self._timer.close()
+        if self._pending:
+            self._timer = self._loop.timer(max(self._channel.timeout(), 0.001))
+            self._timer.start(self._timed_out)
+
+    def _timed_out(self) -> None:
+        self._channel.process_fd(pycares.ARES_SOCKET_BAD, pycares.ARES_SOCKET_BAD)
+        self._await_timeout()
+
+
+def _configuration() -> tuple[int, int] | None:
+    """Identify the system's resolver configuration, to notice when a network manager rewrites it."""
+    try:
+        status = os.stat("/etc/resolv.conf")
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def _text(address: str | bytes) -> str:
+    return address.decode() if isinstance(address, bytes) else address

@@ -1,0 +1,158 @@
+"""Probers of http and https endpoints: the measured one, and the one on a plain `requests.Session`.
+
+The measured prober sends bytes that were written when the plan was made. Only what must run anew at each check (rotating
+credentials, answers to a 401, redirects) goes through `requests` itself, over the same transport.
+"""
+
+from __future__ import annotations
+
+from time import monotonic_ns, time_ns
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import requests
+from requests.cookies import extract_cookies_to_jar
+
+from watcher.errors import ProbeError
+from watcher.models import Reason
+from watcher.transport.adapter import MeasuredAdapter, Route, fetch_response, host_field, prepared_from
+from watcher.transport.failures import of_requests
+from watcher.transport.wire import request_bytes
+
+if TYPE_CHECKING:
+    from watcher.transport.exchange import Exchange
+    from watcher.transport.http import Connection
+    from watcher.transport.response import Response
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class MeasuredProber:
+    """Probes one endpoint over the measured transport.
+
+    Args:
+        prepared: the request; sent as it is at each check unless it has hooks of its own.
+        route: how its host is reached.
+        max_redirects: how many redirects to follow.
+        keep_alive: use one connection for many checks.
+    """
+
+    __slots__ = ("_kept", "_max_redirects", "_prepared", "_route", "_target", "_url", "_wire")
+
+    def __init__(self, prepared: requests.PreparedRequest, route: Route, max_redirects: int, keep_alive: bool) -> None:
+        self._url = prepared.url or ""
+        self._route = route
+        self._target = route.target(self._url)
+        self._wire = request_bytes(prepared, host_field(self._url))
+        self._max_redirects = max_redirects
+        self._kept: list[Connection] | None = [] if keep_alive else None
+        # a prepared request weighs 3 KB: it is kept only where the bytes do not say all
+        self._prepared = prepared if prepared.hooks.get("response") else None
+
+    def __call__(self, exchange: Exchange) -> None:
+        if exchange.before or self._prepared is not None:
+            self._send_anew(exchange)
+            return
+        response = fetch_response(exchange, self._target, self._wire, self._url, self._kept)
+        if response.status_code in REDIRECTS and self._max_redirects and "Location" in response.headers:
+            response = self._follow(exchange, response)
+        exchange.response = response
+
+    def _session(self, exchange: Exchange) -> requests.Session:
+        session = requests.Session()
+        session.trust_env = False
+        session.max_redirects = self._max_redirects
+        adapter = MeasuredAdapter(self._route, exchange, self._url)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        return session
+
+    def _follow(self, exchange: Exchange, response: Response) -> Response:
+        session = self._session(exchange)
+        extract_cookies_to_jar(session.cookies, response.request, response.raw)
+        hops = [response]
+        try:
+            hops.extend(session.resolve_redirects(response, response.request))
+        except requests.RequestException as error:
+            raise _failure(error) from None
+        hops[-1].history = hops[:-1]
+        return hops[-1]
+
+    def _send_anew(self, exchange: Exchange) -> None:
+        request = self._prepared.copy() if self._prepared is not None else prepared_from(self._wire, self._url)
+        for before in exchange.before:
+            before(request)
+        try:
+            exchange.response = self._session(exchange).send(request, allow_redirects=self._max_redirects > 0)
+        except requests.RequestException as error:
+            raise _failure(error) from None
+
+
+def _failure(error: requests.RequestException) -> ProbeError:
+    cause = error.args[0] if error.args else None
+    return cause if isinstance(cause, ProbeError) else of_requests(error)
+
+
+class SessionProber:
+    """Probes one endpoint with a plain `requests.Session`, for what only that can do: proxies, Kerberos.
+
+    Its times are the wall clock's, so they hold our own delays too: `ttfb_us` is all until the headers were read, and
+    `transfer_us` all after.
+    """
+
+    __slots__ = ("_max_redirects", "_options", "_prepared", "_max_body")
+
+    def __init__(self, prepared: requests.PreparedRequest, route: Route, max_redirects: int, proxy: str) -> None:
+        self._prepared = prepared
+        self._max_redirects = max_redirects
+        self._max_body = route.max_body
+        trust = route.trust
+        self._options: dict[str, Any] = {
+            "verify": (trust.ca or True) if trust.verify else False,
+            "cert": (trust.certificate, trust.key) if trust.key else trust.certificate or None,
+            "proxies": {"http": proxy, "https": proxy} if proxy else {},
+            "allow_redirects": max_redirects > 0,
+            "stream": True,
+        }
+
+    def __call__(self, exchange: Exchange) -> None:
+        request = self._prepared.copy()
+        for before in exchange.before:
+            before(request)
+        exchange.phase = "ttfb"
+        began_ns = time_ns()
+        left_s = (exchange.deadline_ns - monotonic_ns()) / 1e9
+        try:
+            with gevent.Timeout(left_s, ProbeError(Reason.TIMEOUT, "timeout")), requests.Session() as session:
+                session.max_redirects = self._max_redirects
+                self._exchange(exchange, session, request, left_s)
+        except requests.RequestException as error:
+            raise of_requests(error) from None
+        finally:
+            spent_us = max(0, time_ns() - began_ns) // 1000
+            if exchange.ttfb_us is None:
+                exchange.ttfb_us = spent_us
+            else:
+                exchange.transfer_us = max(0, spent_us - exchange.ttfb_us)
+
+    def _exchange(
+        self, exchange: Exchange, session: requests.Session, request: requests.PreparedRequest, left_s: float
+    ) -> None:
+        began_ns = time_ns()
+        with session.send(request, timeout=left_s, **self._options) as response:
+            exchange.ttfb_us = max(0, time_ns() - began_ns) // 1000
+            exchange.phase = "transfer"
+            exchange.http_status = response.status_code
+            body = b""
+            for piece in response.iter_content(65_536):
+                body += piece
+                if len(body) > self._max_body:
+                    exchange.reason = Reason.BODY_CAP
+                    exchange.detail = f"the body is longer than max_body: only {self._max_body} bytes were read"
+                    break
+            exchange.body_bytes = len(body)
+            # the body was read to its bound: hand it to the steps as `requests` would have left it
+            response._content = body[: self._max_body]  # pylint: disable=protected-access
+            response._content_consumed = True  # pylint: disable=protected-access
+            response.truncated = len(body) > self._max_body
+            exchange.response = response

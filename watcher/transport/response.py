@@ -1,0 +1,125 @@
+"""What steps examine: a `requests.Response` that decodes and parses only what is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cached_property
+from http.client import HTTPMessage
+from typing import Any
+
+import requests
+from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_encoding_from_headers
+
+from watcher.transport.decode import decoded
+from watcher.transport.wire import ResponseReader, header_fields, reason_phrase
+
+
+class Response(requests.Response):
+    """A response as `requests` has it, made lazily from the bytes of one exchange.
+
+    `truncated` says that the body is longer than `max_body` and only its beginning is here. A step may set `regex_found`.
+    """
+
+    _content_consumed = True
+    regex_found: bool | None = None
+
+    def __init__(self, reader: ResponseReader, url: str, max_body: int, elapsed_us: int, prepared: Callable[[], Any]) -> None:
+        # deliberately not super().__init__(): it makes a dozen objects that most checks never look at
+        # pylint: disable=super-init-not-called
+        self.status_code = reader.status
+        self.url = url
+        self.truncated = reader.capped
+        self.head = reader.head
+        self.encoded_body = reader.body
+        self._max_body = max_body
+        self._elapsed_us = elapsed_us
+        self._prepared = prepared
+
+    @cached_property
+    def headers(self) -> CaseInsensitiveDict[str]:
+        """The header fields; those that occur more than once are joined by a comma."""
+        fields: CaseInsensitiveDict[str] = CaseInsensitiveDict()
+        for name, value in header_fields(self.head):
+            key, text = name.decode("latin-1"), value.decode("latin-1")
+            fields[key] = f"{fields[key]}, {text}" if key in fields else text
+        return fields
+
+    @cached_property
+    def _content(self) -> bytes:
+        codings = self.headers.get("Content-Encoding", "")
+        if not codings or not self.encoded_body:
+            return self.encoded_body
+        content, whole = decoded(self.encoded_body, codings, self._max_body)
+        self.truncated = self.truncated or not whole
+        return content
+
+    @cached_property
+    def encoding(self) -> str | None:
+        """The charset that the headers declare."""
+        return get_encoding_from_headers(self.headers)
+
+    @cached_property
+    def reason(self) -> str:
+        """The reason phrase."""
+        return reason_phrase(self.head)
+
+    @cached_property
+    def request(self) -> requests.PreparedRequest:
+        """The request that this answers."""
+        return self._prepared()
+
+    @cached_property
+    def raw(self) -> Raw:
+        """What `requests` asks for cookies."""
+        return Raw(self.head)
+
+    @cached_property
+    def cookies(self) -> RequestsCookieJar:
+        """The cookies that the response sets."""
+        jar = RequestsCookieJar()
+        extract_cookies_to_jar(jar, self.request, self.raw)
+        return jar
+
+    @cached_property
+    def history(self) -> list[requests.Response]:
+        """The redirects before it."""
+        return []
+
+    @cached_property
+    def elapsed(self) -> timedelta:
+        """What a visitor waited for it: the sum of this hop's phases."""
+        return timedelta(microseconds=self._elapsed_us)
+
+    connection: Any = None
+    _next: Any = None
+
+
+class Raw:
+    """The little of urllib3's response that `requests` uses once the body is read."""
+
+    def __init__(self, head: bytes) -> None:
+        message = HTTPMessage()
+        for name, value in header_fields(head):
+            message.add_header(name.decode("latin-1"), value.decode("latin-1"))
+        self._original_response = _Original(message)
+
+    def close(self) -> None:
+        """Do nothing: the connection is the stream's."""
+
+    def release_conn(self) -> None:
+        """Do nothing: the connection is the stream's."""
+
+
+class _Original:
+    """Has the `msg` that cookie jars read."""
+
+    def __init__(self, message: HTTPMessage) -> None:
+        self.msg = message
+
+    @staticmethod
+    def isclosed() -> bool:
+        """Say that there is nothing more to read."""
+        return True

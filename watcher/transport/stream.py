@@ -1,0 +1,205 @@
+"""One TCP connection driven by one greenlet: a raw non-blocking socket on gevent's hub, each arrival on the kernel's clock.
+
+Owns the socket, its io watcher and the waits. It never sleeps past the deadline it is given, and looks once more into the
+socket when the deadline wakes it: what had arrived by then counts, however late we looked.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from _socket import socket as RawSocket  # the class that gevent does not wrap
+from time import monotonic_ns, time_ns
+from typing import Any
+
+import gevent
+from greenlet import getcurrent
+
+from watcher.errors import ProbeError
+from watcher.models import Reason
+from watcher.transport import failures
+from watcher.transport.clock import ANCILLARY_BYTES, LINUX, SO_TIMESTAMPNS, arrival_ns, handshake_us
+
+STREAM_TYPE = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
+RECEIVE_BYTES = 65_536
+READ, WRITE = 1, 2
+
+_READY, _TIME_UP = object(), object()
+
+SocketAddress = tuple[Any, ...]
+
+
+class Deadline:
+    """Wakes its greenlet at the deadline of a check; every wait of the check goes through it.
+
+    Waits cost no object: the io watcher switches straight into the greenlet that made this deadline.
+    """
+
+    __slots__ = ("_hub", "_loop", "_switch", "_timer", "at_ns", "passed")
+
+    def __init__(self, at_ns: int) -> None:
+        self.at_ns = at_ns  # time.monotonic_ns
+        self.passed = False
+        self._hub = gevent.get_hub()
+        self._loop = self._hub.loop
+        self._switch = getcurrent().switch
+        self._timer = self._loop.timer(max(0.0, (at_ns - monotonic_ns()) / 1e9))
+        self._timer.start(self._switch, _TIME_UP)
+
+    def watch(self, descriptor: int, events: int) -> Any:
+        """Give an io watcher for `wait`."""
+        return self._loop.io(descriptor, events)
+
+    def wait(self, watcher: Any) -> bool:
+        """Let other greenlets run until the watcher fires (True) or the deadline has come (False)."""
+        if self.passed:
+            return False
+        watcher.start(self._switch, _READY)
+        try:
+            if self._hub.switch() is _READY:
+                return True
+        finally:
+            watcher.stop()
+        self.passed = True
+        return False
+
+    def park(self) -> bool:
+        """Let other greenlets run until `wake` is called (True) or the deadline has come (False)."""
+        if not self.passed:
+            self.passed = self._hub.switch() is not _READY
+        return not self.passed
+
+    def wake(self) -> None:
+        """End a `park`, from any other greenlet or callback."""
+        self._loop.run_callback(self._switch, _READY)
+
+    def close(self) -> None:
+        """Stop the timer."""
+        self._timer.close()
+
+
+class Stream:
+    """A connected TCP socket; `send` and `receive` let other greenlets run while they wait.
+
+    `arrived_ns` is when the last bytes that `receive` returned had arrived, `sent_ns` when the last `send` began; ns since
+    the epoch. `connect_us` is what the handshake took.
+    """
+
+    __slots__ = ("_deadline", "_eager", "_io", "_socket", "arrived_ns", "began_ns", "connect_us", "phase", "sent_ns")
+
+    def __init__(self, family: int, address: SocketAddress, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._eager = False
+        self._io = None
+        self.phase = "connect"
+        self.sent_ns = self.arrived_ns = 0
+        try:
+            self._socket = RawSocket(family, STREAM_TYPE)
+        except OSError as error:
+            raise failures.connecting(error.errno or errno.EMFILE) from None
+        try:
+            self.connect_us = self._connect(address)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self, address: SocketAddress) -> int:
+        sock = self._socket
+        if LINUX:
+            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        else:
+            sock.setblocking(False)
+        self._io = self._deadline.watch(sock.fileno(), WRITE)
+        self.began_ns = time_ns()
+        code = sock.connect_ex(address)
+        if code not in (0, errno.EINPROGRESS):
+            raise failures.connecting(code)
+        ready = code == 0 or self._deadline.wait(self._io)
+        took_us = handshake_us(sock, self.began_ns)
+        if took_us < 0:
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code or ready:
+                raise failures.connecting(code or errno.ECONNREFUSED)
+            raise ProbeError(Reason.TIMEOUT, "timeout in connect")
+        self._io.events = READ
+        return took_us
+
+    def renew(self, deadline: Deadline) -> None:
+        """Serve another check (keep-alive), under its deadline."""
+        self._deadline = deadline
+        self._io = deadline.watch(self._socket.fileno(), READ)
+
+    def send(self, data: bytes) -> None:
+        """Send all of `data`."""
+        self._eager = False
+        self.sent_ns = time_ns()
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise failures.connected(error.errno or 0, self.phase) from None
+        if sent < len(data):
+            self._send_rest(memoryview(data)[sent:])
+
+    def _send_rest(self, rest: memoryview) -> None:
+        writable = self._deadline.watch(self._socket.fileno(), WRITE)
+        try:
+            while rest:
+                if not self._deadline.wait(writable):
+                    raise self._timeout()
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    raise failures.connected(error.errno or 0, self.phase) from None
+        finally:
+            writable.close()
+        self.sent_ns = time_ns()  # the peer could not answer a request that it did not have
+
+    def receive(self) -> bytes:
+        """Give what arrives next, and when in `arrived_ns`; empty at the end of the connection.
+
+        The end itself carries no stamp: `arrived_ns` is then when we saw it, if we had to wait for it. Every second read
+        is tried without a wait: what has arrived is taken at once, and a fast sender still cannot hold the hub.
+        """
+        in_time = True
+        while True:
+            waits, self._eager = not self._eager, False
+            if waits:
+                in_time = self._deadline.wait(self._io)
+            try:
+                data, ancillary, _flags, _address = self._socket.recvmsg(RECEIVE_BYTES, ANCILLARY_BYTES)
+            except BlockingIOError:
+                if not in_time:
+                    raise self._timeout() from None
+                continue
+            except OSError as error:
+                raise failures.connected(error.errno or 0, self.phase) from None
+            if data:
+                self.arrived_ns = arrival_ns(ancillary)
+                self._eager = waits
+                if not in_time and self._came_late():
+                    raise self._timeout()
+            elif waits:
+                self.arrived_ns = time_ns()
+            return data
+
+    def _came_late(self) -> bool:
+        late_ns = self.arrived_ns - time_ns() + monotonic_ns() - self._deadline.at_ns
+        return late_ns > 0
+
+    def _timeout(self) -> ProbeError:
+        return ProbeError(Reason.TIMEOUT, f"timeout in {self.phase}")
+
+    def close(self) -> None:
+        """Close the socket and its watcher."""
+        if self._io is not None:
+            self._io.close()
+        self._socket.close()
+
+    def rest(self) -> None:
+        """Wait for nothing any more, but keep the socket (keep-alive)."""
+        self._io.close()
+        self._io = None
