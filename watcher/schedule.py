@@ -10,6 +10,8 @@ import heapq
 from typing import NamedTuple
 
 SHARDS = 4096
+TICK_US = 5_000
+NONE_MISSED = range(0)
 
 
 def shard(endpoint_id: int) -> int:
@@ -36,12 +38,23 @@ class Due(NamedTuple):
 
 
 class Schedule:
-    """The due times of all endpoints of one worker."""
+    """The due times of all endpoints of one worker.
 
-    def __init__(self, location: str) -> None:
+    Due times within one tick are served together, at its end: waking up for each costs more than a check, and a list a
+    tick is cheaper than a heap of endpoints.
+
+    Args:
+        location: fixes the phases, together with the ids.
+        tick_us: how long a tick is; the most that this adds to the lateness of a check.
+    """
+
+    def __init__(self, location: str, tick_us: int = TICK_US) -> None:
         self._location = location
-        self._heap: list[tuple[int, int]] = []
+        self._tick_us = tick_us
+        self._ticks: list[int] = []  # a heap
+        self._due: dict[int, list[int]] = {}  # tick: ids
         self._slots: dict[int, tuple[int, int]] = {}  # id: (next due time, interval)
+        self._off_grid: set[int] = set()  # those whose next due time is a first check
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -55,41 +68,59 @@ class Schedule:
         known = self._slots.get(endpoint_id)
         if known is not None and known[1] == interval_us:
             return
+        self._off_grid.discard(endpoint_id)
         due_us = self._after(endpoint_id, interval_us, now_us)
         if first_us is not None and first_us < due_us:
             due_us = first_us
-        self._slots[endpoint_id] = due_us, interval_us
-        heapq.heappush(self._heap, (due_us, endpoint_id))
+            self._off_grid.add(endpoint_id)
+        self._put(endpoint_id, due_us, interval_us)
 
     def remove(self, endpoint_id: int) -> None:
-        """Forget an endpoint; its entry in the heap is passed over when its time comes."""
+        """Forget an endpoint; where it is still listed it is passed over."""
         self._slots.pop(endpoint_id, None)
+        self._off_grid.discard(endpoint_id)
 
     def next_us(self) -> int | None:
-        """Give when something is due next, at the earliest; None when nothing ever is."""
-        return self._heap[0][0] if self._heap else None
+        """Give when there is something to take next, at the earliest; None when there never is."""
+        return (self._ticks[0] + 1) * self._tick_us if self._ticks else None
 
     def take(self, now_us: int) -> list[Due]:
-        """Give all that are due by now, each once, and set their next due times after now.
+        """Give all that were due in the ticks that are over, each once, and set their next due times after now.
 
         Of several slots of an endpoint that have gone by the last one is due, the others are missed.
         """
-        taken = []
-        heap, slots = self._heap, self._slots
-        while heap and heap[0][0] <= now_us:
-            at_us, endpoint_id = heap[0]
-            slot = slots.get(endpoint_id)
-            if slot is None or slot[0] != at_us:
-                heapq.heappop(heap)
-                continue
-            interval_us = slot[1]
-            next_us = self._after(endpoint_id, interval_us, now_us)
-            last_us = next_us - interval_us
-            gone_by = range(at_us, last_us, interval_us) if last_us > at_us else range(0)
-            taken.append(Due(endpoint_id, max(at_us, last_us), gone_by))
-            slots[endpoint_id] = next_us, interval_us
-            heapq.heapreplace(heap, (next_us, endpoint_id))
+        taken: list[Due] = []
+        tick_us, slots = self._tick_us, self._slots
+        while self._ticks and (self._ticks[0] + 1) * tick_us <= now_us:
+            tick = heapq.heappop(self._ticks)
+            for endpoint_id in self._due.pop(tick):
+                slot = slots.get(endpoint_id)
+                if slot is not None and slot[0] // tick_us == tick:
+                    taken.append(self._serve(endpoint_id, slot[0], slot[1], now_us))
         return taken
+
+    def _serve(self, endpoint_id: int, at_us: int, interval_us: int, now_us: int) -> Due:
+        next_us = at_us + interval_us
+        if next_us > now_us and endpoint_id not in self._off_grid:
+            self._put(endpoint_id, next_us, interval_us)
+            return Due(endpoint_id, at_us, NONE_MISSED)
+        slot_us, next_us = at_us, self._after(endpoint_id, interval_us, now_us)
+        if endpoint_id in self._off_grid:
+            self._off_grid.discard(endpoint_id)
+            slot_us = self._after(endpoint_id, interval_us, at_us)
+        last_us = next_us - interval_us
+        self._put(endpoint_id, next_us, interval_us)
+        return Due(endpoint_id, max(at_us, last_us), range(slot_us, last_us, interval_us))
+
+    def _put(self, endpoint_id: int, due_us: int, interval_us: int) -> None:
+        self._slots[endpoint_id] = due_us, interval_us
+        tick = due_us // self._tick_us
+        listed = self._due.get(tick)
+        if listed is None:
+            self._due[tick] = [endpoint_id]
+            heapq.heappush(self._ticks, tick)
+        else:
+            listed.append(endpoint_id)
 
     def _after(self, endpoint_id: int, interval_us: int, now_us: int) -> int:
         phase = phase_us(endpoint_id, self._location, interval_us)

@@ -20,6 +20,7 @@ from watcher.transport.stream import READ, WRITE, Deadline
 
 QUERY_TIMEOUT_S = 2.0
 QUERY_TRIES = 3
+TTL_MIN_S = 1  # no endpoint is checked more often; endpoints of one host share an answer
 TTL_MAX_S = 86_400
 CACHE_MAX_NAMES = 200_000
 
@@ -98,8 +99,8 @@ class Resolver:
         if len(self._cache) >= CACHE_MAX_NAMES:
             now = monotonic()
             self._cache = {name: entry for name, entry in self._cache.items() if entry[0] > now}
-        if addresses and ttl_s > 0 and len(self._cache) < CACHE_MAX_NAMES:
-            self._cache[key] = monotonic() + min(ttl_s, TTL_MAX_S), addresses
+        if addresses and len(self._cache) < CACHE_MAX_NAMES:
+            self._cache[key] = monotonic() + max(TTL_MIN_S, min(ttl_s, TTL_MAX_S)), addresses
 
 
 class _Query:

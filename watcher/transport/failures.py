@@ -36,6 +36,8 @@ def connecting(code: int) -> ProbeError:
         return ProbeError(Reason.AGENT_NETWORK, _OWN_NETWORK[code])
     if code == errno.ETIMEDOUT:
         return ProbeError(Reason.TIMEOUT, "timeout in connect (the system gave up)")
+    if code in _PEER_CLOSED:  # it had accepted: the reset came before we could look
+        return ProbeError(Reason.CLOSED, f"{_PEER_CLOSED[code]} in connect")
     return ProbeError(Reason.CONNECT, os.strerror(code).lower())
 
 

@@ -58,6 +58,11 @@ class MeasuredProber:
             response = self._follow(exchange, response)
         exchange.response = response
 
+    def close(self) -> None:
+        """Close the connection that waits for the next check, if there is one."""
+        while self._kept:
+            self._kept.pop().close()
+
     def _session(self, exchange: Exchange) -> requests.Session:
         session = requests.Session()
         session.trust_env = False
@@ -90,7 +95,12 @@ class MeasuredProber:
 
 def _failure(error: requests.RequestException) -> ProbeError:
     cause = error.args[0] if error.args else None
-    return cause if isinstance(cause, ProbeError) else of_requests(error)
+    if isinstance(cause, ProbeError):
+        return cause
+    failure = of_requests(error)
+    if failure.reason is Reason.REDIRECT and error.response is None and error.request is not None:
+        failure.detail = f"redirected to {error.request.url}: {failure.detail}"
+    return failure
 
 
 class SessionProber:

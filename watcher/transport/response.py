@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cached_property
 from http.client import HTTPMessage
 from typing import Any
 
@@ -15,6 +15,35 @@ from requests.utils import get_encoding_from_headers
 
 from watcher.transport.decode import decoded
 from watcher.transport.wire import ResponseReader, header_fields, reason_phrase
+
+
+class lazy:  # pylint: disable=invalid-name  # it is used as property is
+    """A property that is computed when first asked for; functools.cached_property takes a lock until Python 3.12."""
+
+    def __init__(self, compute: Callable[[Any], Any]) -> None:
+        self._compute = compute
+        self._name = compute.__name__
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
+        value = instance.__dict__[self._name] = self._compute(instance)
+        return value
+
+
+class Headers(CaseInsensitiveDict):
+    """Header fields as `requests` has them; those that occur more than once are joined by a comma (RFC 9110, 5.3)."""
+
+    def __init__(self, head: bytes) -> None:
+        # deliberately not super().__init__(): filling its store one by one takes longer than parsing
+        # pylint: disable=super-init-not-called
+        store: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        for raw_name, raw_value in header_fields(head):
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            key = name.lower()
+            store[key] = (name, f"{store[key][1]}, {value}" if key in store else value)
+        self._store = store
 
 
 class Response(requests.Response):
@@ -38,57 +67,53 @@ class Response(requests.Response):
         self._elapsed_us = elapsed_us
         self._prepared = prepared
 
-    @cached_property
-    def headers(self) -> CaseInsensitiveDict[str]:
-        """The header fields; those that occur more than once are joined by a comma."""
-        fields: CaseInsensitiveDict[str] = CaseInsensitiveDict()
-        for name, value in header_fields(self.head):
-            key, text = name.decode("latin-1"), value.decode("latin-1")
-            fields[key] = f"{fields[key]}, {text}" if key in fields else text
-        return fields
+    @lazy
+    def headers(self) -> Headers:
+        """The header fields."""
+        return Headers(self.head)
 
-    @cached_property
+    @lazy
     def _content(self) -> bytes:
-        codings = self.headers.get("Content-Encoding", "")
+        codings = self.headers.get("Content-Encoding")
         if not codings or not self.encoded_body:
             return self.encoded_body
         content, whole = decoded(self.encoded_body, codings, self._max_body)
         self.truncated = self.truncated or not whole
         return content
 
-    @cached_property
+    @lazy
     def encoding(self) -> str | None:
         """The charset that the headers declare."""
         return get_encoding_from_headers(self.headers)
 
-    @cached_property
+    @lazy
     def reason(self) -> str:
         """The reason phrase."""
         return reason_phrase(self.head)
 
-    @cached_property
+    @lazy
     def request(self) -> requests.PreparedRequest:
         """The request that this answers."""
         return self._prepared()
 
-    @cached_property
+    @lazy
     def raw(self) -> Raw:
         """What `requests` asks for cookies."""
         return Raw(self.head)
 
-    @cached_property
+    @lazy
     def cookies(self) -> RequestsCookieJar:
         """The cookies that the response sets."""
         jar = RequestsCookieJar()
         extract_cookies_to_jar(jar, self.request, self.raw)
         return jar
 
-    @cached_property
+    @lazy
     def history(self) -> list[requests.Response]:
         """The redirects before it."""
         return []
 
-    @cached_property
+    @lazy
     def elapsed(self) -> timedelta:
         """What a visitor waited for it: the sum of this hop's phases."""
         return timedelta(microseconds=self._elapsed_us)

@@ -18,7 +18,8 @@ PLAIN_BYTES = 65_536
 
 
 class Trust(NamedTuple):
-    """What an endpoint trusts and shows: paths of PEM files; an empty path means certifi's bundle, or no certificate."""
+    """What an endpoint trusts and shows: paths of PEM files; an empty path means the bundle that
+    SSL_CERT_FILE names or else certifi's, or no certificate."""
 
     verify: bool = True
     ca: str = ""
@@ -49,7 +50,7 @@ def context(trust: Trust) -> ssl.SSLContext:
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_alpn_protocols(["http/1.1"])
     if trust.verify:
-        made.load_verify_locations(trust.ca or certifi.where())
+        made.load_verify_locations(trust.ca or ssl.get_default_verify_paths().cafile or certifi.where())
     else:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE

@@ -47,12 +47,13 @@ class ResponseReader:
     `protocol` or `closed`. When the body grows past `max_body`, `capped` is set and the rest is not waited for.
     """
 
-    __slots__ = ("_body", "_head_only", "_in_body", "_max_body", "_parser", "body_bytes", "capped", "done", "head", "status")
+    __slots__ = ("_alive", "_body", "_head_only", "_in_body", "_max_body", "_parser", "body_bytes", "capped", "done", "head", "status")
 
     def __init__(self, max_body: int, head_only: bool = False) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(**LENIENCIES)
         self._head_only = head_only
+        self._alive = False
         self._in_body = False
         self._body: list[bytes] = []
         self._max_body = max_body
@@ -99,7 +100,7 @@ class ResponseReader:
 
     def keeps_alive(self) -> bool:
         """Say whether the connection may serve another request."""
-        return self.done and not self.capped and not self._head_only and bool(self._parser.should_keep_alive())
+        return self._alive and not self.capped and not self._head_only
 
     @property
     def body(self) -> bytes:
@@ -129,6 +130,7 @@ class ResponseReader:
             if status >= 200 or status == 101:
                 self.status = status
                 self.done = True
+                self._alive = self._parser.should_keep_alive()  # llhttp knows it only here
             else:
                 self._in_body = False
 

@@ -1,0 +1,138 @@
+"""What a check costs: watcher's whole worker beside `requests.get` under gevent and aiohttp, on the same page.
+
+The client runs on one core, nginx and PostgreSQL on another. watcher's figure is the CPU time of its worker process over a
+window, divided by the checks it did in it: schedule, pool, plan, two steps, buffer and database writes are all in it. The
+rounds alternate between the arms; medians are printed, and ratios within the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from target import Target, nginx
+
+from watcher.config import EndpointSpec
+from watcher.store import connection as store_connection
+from watcher.store import embedded, endpoints, migrations
+
+CLIENT, SERVER = 0, 1
+HERE = Path(__file__).parent
+WARM_S = 8.0
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--endpoints", type=int, nargs="+", default=[2000, 20000], help="each checked every 5 s")
+    parser.add_argument("--seconds", type=float, default=15, help="of watcher's window")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--checks", type=int, default=3000, help="of each other arm, a round")
+    parser.add_argument("--schemes", nargs="+", default=["http", "https"])
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {SERVER})
+    with nginx(SERVER) as target:
+        for scheme in options.schemes:
+            measure(scheme, target, options)
+
+
+def measure(scheme: str, target: Target, options: argparse.Namespace) -> None:
+    """Measure one scheme and print its table."""
+    url, ca_file = (target.http, "") if scheme == "http" else (target.https, target.ca_file)
+    cost: dict[str, list[float]] = {}
+    notes: dict[str, str] = {}
+    for _ in range(options.rounds):
+        for arm in ("requests", "aiohttp"):
+            checks = options.checks if scheme == "http" else options.checks // 4
+            cost.setdefault(arm, []).append(other(arm, url, ca_file, checks))
+        for count in options.endpoints:
+            if scheme == "https":
+                count = min(count, 3000)
+            name = f"watcher, {count} endpoints every 5 s"
+            spent, notes[name] = watcher(url, ca_file, count, options.seconds)
+            cost.setdefault(name, []).append(spent)
+    medians = {name: statistics.median(values) for name, values in cost.items()}
+    print(f"\n{scheme}, fresh connection, 1 KB page, CPU of the client (median of {options.rounds})")
+    print(f"{'':44}{'µs a check':>11}{'of requests':>13}{'of aiohttp':>12}")
+    for name, spent in medians.items():
+        of_requests, of_aiohttp = spent / medians["requests"], spent / medians["aiohttp"]
+        print(f"{name:44}{spent:11.1f}{of_requests:12.1%}{of_aiohttp:12.1%}  {notes.get(name, '')}")
+
+
+def other(arm: str, url: str, ca_file: str, checks: int) -> float:
+    """Run another client on the client's core."""
+    command = [sys.executable, str(HERE / "arms.py"), arm, url, ca_file, str(checks), "50"]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, check=True, preexec_fn=lambda: os.sched_setaffinity(0, {CLIENT})
+    )
+    return float(done.stdout)
+
+
+def watcher(url: str, ca_file: str, count: int, seconds: float) -> tuple[float, str]:
+    """Run a worker on the client's core for a window; give the CPU µs of a check and what else it said."""
+    options = {"regex": "needle"} | ({"tls": {"ca": ca_file}} if ca_file else {})
+    specs = [
+        EndpointSpec(name=f"{url}?{number}", url=f"{url}?{number}", interval_s=5.0, timeout_s=5.0, options=options)
+        for number in range(count)
+    ]
+    with database(specs) as (dsn, data_dir), worker(dsn, data_dir) as lines:
+        begin = _after(lines, WARM_S)
+        end = _after(lines, seconds)
+    checks = end["checks"] - begin["checks"]
+    lost = end["missed"] - begin["missed"]
+    spent_s = end["cpu_s"] - begin["cpu_s"]
+    took_s = (end["at_us"] - begin["at_us"]) / 1e6
+    note = f"{checks / took_s:.0f} checks/s, {spent_s / took_s:.0%} of the core, {lost} missed, {end['down']} down"
+    return spent_s / checks * 1e6, note
+
+
+@contextlib.contextmanager
+def database(specs: list[EndpointSpec]) -> Iterator[tuple[str, Path]]:
+    """Run a PostgreSQL that holds these endpoints."""
+    with tempfile.TemporaryDirectory(prefix="watcher-bench-") as name:
+        Path(name).chmod(0o755)
+        data_dir = Path(name) / "data"
+        with embedded.serve(data_dir, lambda line: None) as server:
+            migrations.migrate(server.dsn)
+            with contextlib.closing(store_connection.connect(server.dsn, name="bench")) as connection:
+                endpoints.sync(connection, specs, "bench")
+                connection.commit()
+            yield server.dsn, data_dir
+
+
+@contextlib.contextmanager
+def worker(dsn: str, data_dir: Path) -> Iterator[Iterator[dict]]:
+    """Run a worker on the client's core; give the lines of state that it writes each second."""
+    job = {"index": 0, "of": 1, "dsn": dsn, "data_dir": str(data_dir), "location": "bench"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "watcher.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: os.sched_setaffinity(0, {CLIENT}),
+    ) as process:
+        process.stdin.write(json.dumps(job).encode() + b"\n")
+        process.stdin.flush()
+        yield map(json.loads, process.stdout)
+        process.terminate()
+        process.stdout.read()
+
+
+def _after(lines: Iterator[dict], seconds: float) -> dict:
+    until = time.monotonic() + seconds
+    for line in lines:
+        if time.monotonic() >= until:
+            return line
+    raise SystemExit("the worker ended")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The line of state that a worker writes each second, as JSON."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from watcher.keeper import Buffer, Keepers, Tally
+from watcher.models import Incident, Result, Status
+from watcher.watch import SHOWN_MAX, Watch, Watched
+
+CHANGES_MAX = 50
+
+
+class Changes:
+    """Changes of status since the last line."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Incident] = []
+
+    def add(self, incident: Incident) -> None:
+        """Take a change; beyond CHANGES_MAX a second it is not told."""
+        if len(self._waiting) < CHANGES_MAX:
+            self._waiting.append(incident)
+
+    def take(self) -> list[dict[str, Any]]:
+        """Give them, once."""
+        told, self._waiting = self._waiting, []
+        return [
+            _row(change.result) | {"before": change.before.value if change.before else None} for change in told
+        ]
+
+
+def state(index: int, watch: Watch, buffer: Buffer, keepers: Keepers | None, changes: Changes) -> bytes:
+    """Write the line, and begin the next second's figures."""
+    watched = watch.known()
+    tally = keepers.tally if keepers else Tally()
+    counts = watch.counts
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    line = {
+        "worker": index,
+        "pid": os.getpid(),
+        "at_us": time.time_ns() // 1000,
+        "endpoints": len(watched),
+        "up": watch.standing[Status.UP],
+        "down": watch.standing[Status.DOWN],
+        "unknown": len(watched) - watch.standing[Status.UP] - watch.standing[Status.DOWN],
+        "checks": counts.checks,
+        "missed": counts.missed,
+        "stored": tally.stored,
+        "spooled": tally.spooled,
+        "dropped": tally.dropped + buffer.dropped,
+        "buffered": len(buffer),
+        "in_flight": watch.in_flight,
+        "waiting": watch.waiting,
+        "lag_p50_us": _percentile(counts.lag_us, 50),
+        "lag_p99_us": _percentile(counts.lag_us, 99),
+        "late_p99_us": _percentile(counts.late_us, 99),
+        "latency_p50_us": _percentile(counts.latency_us, 50),
+        "latency_p99_us": _percentile(counts.latency_us, 99),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
+        "database": tally.database,
+        "changes": changes.take(),
+        "latest": _latest(watched),
+    }
+    counts.begin_second()
+    return msgspec.json.encode(line) + b"\n"
+
+
+def _percentile(values: list[int], percent: int) -> int:
+    return sorted(values)[(len(values) - 1) * percent // 100] if values else 0
+
+
+def _latest(watched: Mapping[int, Watched]) -> list[dict[str, Any]]:
+    if len(watched) <= SHOWN_MAX:
+        shown = [one for one in watched.values() if one.last is not None]
+    else:
+        shown = list(islice((one for one in watched.values() if one.status is Status.DOWN), SHOWN_MAX))
+    return [_row(one.last) | {"changed_us": one.changed_us} for one in shown if one.last is not None]
+
+
+def _row(result: Result) -> dict[str, Any]:
+    return {
+        "name": result.endpoint.name,
+        "url": result.endpoint.url,
+        "status": result.status.value,
+        "reason": result.reason.value if result.reason else None,
+        "detail": result.detail,
+        "at_us": result.time_us,
+        "http_status": result.http_status,
+        "latency_us": result.latency_us,
+    }

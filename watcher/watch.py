@@ -1,0 +1,226 @@
+"""The checks of one worker: from due times to results in the buffer.
+
+Owns the schedule, the pool and the state of each endpoint. A slot that cannot be served becomes a `missed` result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import gevent
+
+from watcher.clock import SteadyClock
+from watcher.models import Endpoint, Incident, Reason, Result, Status
+from watcher.plan import Plan
+from watcher.pool import Pool
+from watcher.probe import missed, probe
+from watcher.schedule import Due, Schedule
+
+IDLE_S = 0.2  # the longest sleep: so soon is a new endpoint noticed
+LATE_MAX_US = 5_000_000  # a check later than that, or than half its interval, is missed
+SOON_US = 5_000_000  # an endpoint whose first slot is further away gets a first check at once
+FIRST_GAP_US = 10_000  # between first checks
+SHOWN_MAX = 60  # endpoints; of more than that only those that are not up are shown
+MISSED_ROWS = 100  # for one endpoint after one gap; the first says how many went before
+OWN_CPU_SHARE = 0.5  # of a gap: above it we were busy, below it we did not run
+
+
+class Watched:
+    """An endpoint under watch: its plan and what we know of it."""
+
+    __slots__ = ("busy", "changed_us", "last", "late_max_us", "plan", "status")
+
+    def __init__(self, plan: Plan) -> None:
+        self.busy = False
+        self.last: Result | None = None
+        self.status: Status | None = None  # up or down, by the last check that could tell
+        self.changed_us = 0
+        self.use(plan)
+
+    def use(self, plan: Plan) -> None:
+        """Go on with another plan."""
+        self.plan = plan
+        self.late_max_us = min(LATE_MAX_US, int(plan.endpoint.interval_s * 500_000))
+
+
+class Counts:
+    """What happened since the start, and the figures of the current second."""
+
+    __slots__ = ("checks", "lag_us", "late_us", "latency_us", "missed")
+
+    def __init__(self) -> None:
+        self.checks = 0
+        self.missed = 0
+        self.begin_second()
+
+    def begin_second(self) -> None:
+        """Start the figures of the second anew."""
+        self.lag_us: list[int] = []
+        self.late_us: list[int] = []
+        self.latency_us: list[int] = []
+
+
+class Watch:
+    """Checks the endpoints that it is given, each at its time.
+
+    Args:
+        location: fixes the phases, together with the ids.
+        concurrency: how many probes may be in flight.
+        keep: takes each result.
+        changed: takes each change of status.
+        plugin_failed: told of every exception that a plugin let out.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        concurrency: int,
+        keep: Callable[[Result], None],
+        changed: Callable[[Incident], None],
+        plugin_failed: Callable[[Endpoint, BaseException], None],
+    ) -> None:
+        self.counts = Counts()
+        self.standing = {Status.UP: 0, Status.DOWN: 0}
+        self._watched: dict[int, Watched] = {}
+        self._schedule = Schedule(location)
+        self._clock = SteadyClock()
+        self._pool = Pool(concurrency, self._check)
+        self._keep = keep
+        self._changed = changed
+        self._plugin_failed = plugin_failed
+        self._ending = False
+        self._first_us = 0
+        self._ran_us = self._clock.now_us()
+        self._ran_cpu_s = time.process_time()
+
+    # what the roster asks
+
+    def put(self, plan: Plan) -> None:
+        """Watch an endpoint, or go on watching it with another plan."""
+        endpoint = plan.endpoint
+        watched = self._watched.get(endpoint.id)
+        if watched is None:
+            self._watched[endpoint.id] = Watched(plan)
+        else:
+            watched.plan.close()
+            watched.use(plan)
+        now_us = self._clock.now_us()
+        self._first_us = max(now_us, self._first_us + FIRST_GAP_US)
+        first_us = self._first_us if watched is None and self._first_us - now_us < endpoint.interval_s * 500_000 else None
+        self._schedule.add(endpoint.id, int(endpoint.interval_s * 1_000_000), now_us, first_us)
+
+    def drop(self, endpoint_id: int) -> None:
+        """Watch an endpoint no more; a probe in flight ends and is kept."""
+        watched = self._watched.pop(endpoint_id, None)
+        if watched is not None:
+            self._schedule.remove(endpoint_id)
+            watched.plan.close()
+            if watched.status is not None:
+                self.standing[watched.status] -= 1
+                watched.status = None
+
+    def known(self) -> Mapping[int, Watched]:
+        """Give all that is watched, by endpoint id."""
+        return self._watched
+
+    # running
+
+    def run(self) -> None:
+        """Serve due times until `stop`; to be run in a greenlet."""
+        self._note_running()
+        while not self._ending:
+            now_us = self._clock.now_us()
+            why = self._why_late(now_us)
+            for due in self._schedule.take(now_us):
+                self._start(due, why)
+            self._note_running()
+            next_us = self._schedule.next_us()
+            wait_s = IDLE_S if next_us is None else min(IDLE_S, (next_us - self._clock.now_us()) / 1e6)
+            gevent.sleep(max(0.0, wait_s))
+
+    def stop(self, timeout_s: float) -> bool:
+        """Start nothing any more and wait for the probes in flight; False when some were left."""
+        self._ending = True
+        while self._pool.ready:
+            watched, due_us = self._pool.ready.popleft()
+            self._miss(watched, due_us, Reason.SUSPENDED, "the agent was stopped")
+        return self._pool.join(timeout_s)
+
+    @property
+    def in_flight(self) -> int:
+        """How many probes run now."""
+        return self._pool.busy
+
+    @property
+    def waiting(self) -> int:
+        """How many checks are due and wait for a free greenlet."""
+        return len(self._pool.ready)
+
+    def _start(self, due: Due, why: Reason) -> None:
+        watched = self._watched.get(due.endpoint_id)
+        if watched is None:
+            return
+        if due.missed:
+            self._miss_slots(watched, due.missed, why)
+        if watched.busy:
+            self._miss(watched, due.at_us, Reason.OVERLOAD, "the check before it was still running")
+            return
+        watched.busy = True
+        self._pool.submit((watched, due.at_us))
+
+    def _check(self, watched: Watched, due_us: int) -> None:
+        late_us = self._clock.now_us() - due_us
+        plan = watched.plan
+        if late_us > watched.late_max_us:
+            watched.busy = False
+            self._miss(watched, due_us, Reason.OVERLOAD, "no room to check in time", late_us)
+            return
+        result = probe(plan, late_us, self._plugin_failed)
+        watched.busy = False
+        self._keep(result)
+        counts = self.counts
+        counts.checks += 1
+        counts.lag_us.append(result.lag_us)  # type: ignore[arg-type]  # a probe always gives it
+        counts.late_us.append(late_us)
+        # a result weighs 500 bytes: it is kept where somebody may want to see it
+        watched.last = result if result.status is not Status.UP or len(self._watched) <= SHOWN_MAX else None
+        if result.status is Status.MISSED:
+            counts.missed += 1
+            return
+        counts.latency_us.append(result.latency_us)  # type: ignore[arg-type]
+        if result.status is not watched.status and plan.endpoint.id in self._watched:
+            self._change(watched, result)
+
+    def _change(self, watched: Watched, result: Result) -> None:
+        before, watched.status = watched.status, result.status
+        watched.changed_us = result.time_us
+        self.standing[result.status] += 1
+        if before is not None:
+            self.standing[before] -= 1
+        self._changed(Incident(watched.plan.endpoint, before, result))
+
+    def _miss_slots(self, watched: Watched, slots: range, why: Reason) -> None:
+        kept = slots[-MISSED_ROWS:]
+        more = len(slots) - len(kept)
+        since = datetime.fromtimestamp(slots[0] / 1e6, UTC).isoformat(timespec="seconds")
+        for number, due_us in enumerate(kept):
+            detail = f"{more} more missed before it, since {since}" if more and number == 0 else None
+            self._miss(watched, due_us, why, detail)
+
+    def _miss(
+        self, watched: Watched, due_us: int, reason: Reason, detail: str | None = None, late_us: int | None = None
+    ) -> None:
+        self.counts.missed += 1
+        self._keep(missed(watched.plan.endpoint, due_us, reason, late_us, detail))
+
+    def _note_running(self) -> None:
+        self._ran_us = self._clock.now_us()
+        self._ran_cpu_s = time.process_time()
+
+    def _why_late(self, now_us: int) -> Reason:
+        """Tell an agent that was too busy from one that did not run at all."""
+        gap_s = (now_us - self._ran_us) / 1e6
+        busy_s = time.process_time() - self._ran_cpu_s
+        return Reason.OVERLOAD if busy_s > gap_s * OWN_CPU_SHARE else Reason.SUSPENDED

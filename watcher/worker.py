@@ -1,0 +1,228 @@
+"""One process of an agent: roster, watch, buffer and keepers on one hub; told its job by the supervisor, tells it its state.
+
+Run as `python -m watcher.worker`: the job is the first line of stdin, a line of state goes to stdout each second.
+"""
+
+from __future__ import annotations
+
+# pylint: disable=wrong-import-position  # the patch comes before every import that could be patched
+if __name__ == "__main__":
+    from watcher import green
+
+    green.patch()
+
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gevent
+import msgspec
+from gevent.event import Event
+from gevent.fileobject import FileObject
+
+from watcher import __version__, registry
+from watcher.errors import DatabaseError, WatcherError
+from watcher.keeper import Buffer, Keepers
+from watcher.leases import FixedShare
+from watcher.models import Endpoint, Incident, Result
+from watcher.outlets import Outlets
+from watcher.report import Changes, state
+from watcher.roster import Roster
+from watcher.spool import Spool
+from watcher.store import agents
+from watcher.store import connection as store_connection
+from watcher.transport import Anchor, clock
+from watcher.watch import Watch
+
+BOOT_FAILED = 3
+DRAIN_S = 12.0
+COLLECT_AFTER = 50_000  # objects; what is loaded once is frozen, the way of a check makes no cycles
+PLUGIN_LOG_S = 60.0
+RETRY_S = 2.0
+
+log = logging.getLogger("watcher")
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What the supervisor tells a worker."""
+
+    index: int
+    of: int
+    dsn: str
+    data_dir: str
+    location: str
+    variant: str = ""
+    concurrency: int = 2000
+    keepers: int = 2
+    batch_rows: int = 2000
+    batch_age_s: float = 1.0
+    buffer_rows: int = 100_000
+    disabled_plugins: list[str] = []
+    config: str = ""
+
+
+class Worker:
+    """Puts the parts of one process together and ends them in order."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._anchor = Anchor()
+        self._ending = Event()
+        self._plugins = registry.plugin_manager(job.disabled_plugins)
+        self._complaints: dict[str, tuple[float, int]] = {}
+        self._outlets = Outlets(self._plugins, self._plugin_failed)
+        self._buffer = Buffer(job.buffer_rows, job.batch_rows)
+        self._changes = Changes()
+        self._watch = Watch(job.location, job.concurrency, self._buffer.add, self._changed, self._step_failed)
+        self._roster = Roster(
+            job.dsn,
+            self._plugins,
+            self._watch,
+            share=FixedShare(job.index, job.of),
+            location=job.location,
+            say=log.warning,
+        )
+        self._keepers: Keepers | None = None
+
+    def run(self) -> None:
+        """Work until a signal, or the end of the supervisor."""
+        gevent.signal_handler(signal.SIGTERM, self._ending.set)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _raise_open_files()
+        agent_id = self._arrive()
+        if agent_id is None:
+            return
+        self._keepers = Keepers(
+            self._buffer,
+            Spool(Path(self._job.data_dir) / "spool" / str(self._job.index)),
+            self._job.dsn,
+            agent_id,
+            count=self._job.keepers,
+            age_s=self._job.batch_age_s,
+            handed_over=self._outlets.results,
+            say=log.warning,
+        )
+        self._keepers.start()
+        background = [gevent.spawn(run) for run in (self._watch.run, self._outlets.run, self._roster.follow, self._tell)]
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(COLLECT_AFTER, 20, 100)
+        self._ending.wait()
+        self._drain()
+        gevent.killall(background, timeout=1)
+
+    def end(self) -> None:
+        """Drain and end."""
+        self._ending.set()
+
+    def _arrive(self) -> int | None:
+        """Register this agent and read the table; tried until it works, or the end comes first."""
+        told = False
+        while not self._ending.is_set():
+            try:
+                agent_id = self._register()
+                self._roster.load()
+                return agent_id
+            except DatabaseError as error:
+                if not told:
+                    log.warning("waiting for the database: %s", error)
+                    told = True
+                self._ending.wait(RETRY_S)
+        return None
+
+    def _register(self) -> int:
+        job = self._job
+        connection = store_connection.connect(job.dsn, name="watcher worker", autocommit=True)
+        try:
+            return agents.register(
+                connection, job.location, os.uname().nodename, job.variant, __version__, clock.SOURCE
+            )
+        finally:
+            store_connection.close(connection)
+
+    def _drain(self) -> None:
+        if not self._watch.stop(DRAIN_S * 0.6):
+            log.warning("%d checks did not end in time and are not stored", self._watch.in_flight)
+        if self._keepers is not None:
+            self._keepers.finish(DRAIN_S * 0.4)
+        self._outlets.flush()
+        self._say_state(FileObject(1, "wb", closefd=False))
+
+    # what others tell
+
+    def _changed(self, incident: Incident) -> None:
+        self._changes.add(incident)
+        self._outlets.incident(incident)
+
+    def _step_failed(self, endpoint: Endpoint, error: BaseException) -> None:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("watcher.probe"):
+            trace = trace.tb_next
+        origin = trace.tb_frame.f_globals.get("__name__", "?") if trace else "watcher.probe"
+        self._plugin_failed(origin, error, endpoint)
+
+    def _plugin_failed(self, name: str, error: BaseException, endpoint: Endpoint | None = None) -> None:
+        logged_at, count = self._complaints.get(name, (-PLUGIN_LOG_S, 0))
+        now = time.monotonic()
+        if now - logged_at < PLUGIN_LOG_S:
+            self._complaints[name] = logged_at, count + 1
+            return
+        self._complaints[name] = now, 0
+        more = f" ({count} more in the last minute)" if count else ""
+        where = f" at endpoint {endpoint.name!r}" if endpoint else ""
+        log.warning("plugin %s failed%s: %s: %s%s", name, where, type(error).__name__, error, more)
+
+    # what we tell
+
+    def _tell(self) -> None:
+        out = FileObject(1, "wb", closefd=False)
+        while True:
+            gevent.sleep(1.0)
+            self._say_state(out)
+
+    def _say_state(self, out: Any) -> None:
+        try:
+            out.write(state(self._job.index, self._watch, self._buffer, self._keepers, self._changes))
+            out.flush()
+        except OSError:
+            self._ending.set()  # nobody reads any more
+
+
+def _raise_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _until_end_of_input(stdin: Any, worker: Worker) -> None:
+    while stdin.read(4096):
+        pass
+    worker.end()
+
+
+def main() -> None:
+    """Run the worker whose job is the first line of stdin."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    stdin = FileObject(0, "rb", closefd=False)
+    try:
+        job = msgspec.json.decode(stdin.readline(), type=Job)
+        worker = Worker(job)
+    except (WatcherError, msgspec.DecodeError) as error:
+        log.error("%s", error)
+        sys.exit(BOOT_FAILED)
+    gevent.spawn(_until_end_of_input, stdin, worker)
+    try:
+        worker.run()
+    except WatcherError as error:
+        log.error("%s", error)
+        sys.exit(BOOT_FAILED)
+
+
+if __name__ == "__main__":
+    main()
