@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Clock(Protocol):
+    """What tells the time to a schedule."""
+
+    def now_us(self) -> int:
+        """Give the time in µs since the epoch; never less than before."""
 
 
 class SteadyClock:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import gevent
 
-from watcher.clock import SteadyClock
+from watcher.clock import Clock, SteadyClock
 from watcher.models import Endpoint, Incident, Reason, Result, Status
 from watcher.plan import Plan
 from watcher.pool import Pool
@@ -73,19 +73,20 @@ class Watch:
         plugin_failed: told of every exception that a plugin let out.
     """
 
-    def __init__(
+    def __init__(  # pylint: disable=too-many-arguments,too-many-positional-arguments
         self,
         location: str,
         concurrency: int,
         keep: Callable[[Result], None],
         changed: Callable[[Incident], None],
         plugin_failed: Callable[[Endpoint, BaseException], None],
+        clock: Clock | None = None,
     ) -> None:
         self.counts = Counts()
         self.standing = {Status.UP: 0, Status.DOWN: 0}
         self._watched: dict[int, Watched] = {}
         self._schedule = Schedule(location)
-        self._clock = SteadyClock()
+        self._clock = clock or SteadyClock()
         self._pool = Pool(concurrency, self._check)
         self._keep = keep
         self._changed = changed
@@ -129,16 +130,19 @@ class Watch:
 
     def run(self) -> None:
         """Serve due times until `stop`; to be run in a greenlet."""
-        self._note_running()
         while not self._ending:
-            now_us = self._clock.now_us()
-            why = self._why_late(now_us)
-            for due in self._schedule.take(now_us):
-                self._start(due, why)
-            self._note_running()
-            next_us = self._schedule.next_us()
-            wait_s = IDLE_S if next_us is None else min(IDLE_S, (next_us - self._clock.now_us()) / 1e6)
-            gevent.sleep(max(0.0, wait_s))
+            gevent.sleep(self.serve())
+
+    def serve(self) -> float:
+        """Start all checks that are due now, and give the seconds until there may be more."""
+        now_us = self._clock.now_us()
+        why = self._why_late(now_us)
+        for due in self._schedule.take(now_us):
+            self._start(due, why)
+        self._ran_us = self._clock.now_us()
+        self._ran_cpu_s = time.process_time()
+        next_us = self._schedule.next_us()
+        return IDLE_S if next_us is None else max(0.0, min(IDLE_S, (next_us - self._ran_us) / 1e6))
 
     def stop(self, timeout_s: float) -> bool:
         """Start nothing any more and wait for the probes in flight; False when some were left."""
@@ -214,10 +218,6 @@ class Watch:
     ) -> None:
         self.counts.missed += 1
         self._keep(missed(watched.plan.endpoint, due_us, reason, late_us, detail))
-
-    def _note_running(self) -> None:
-        self._ran_us = self._clock.now_us()
-        self._ran_cpu_s = time.process_time()
 
     def _why_late(self, now_us: int) -> Reason:
         """Tell an agent that was too busy from one that did not run at all."""

@@ -1,0 +1,112 @@
+"""Verdicts: what a probe makes of what its prober and steps do."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from watcher import Endpoint, Failure
+from watcher.errors import ProbeError
+from watcher.models import NOT_THE_SITE, Reason, Status
+from watcher.plan import Plan
+from watcher.probe import missed, probe
+
+ENDPOINT = Endpoint(name="x", url="test://x", id=7, timeout_s=0.5)
+
+
+def fill(exchange) -> None:
+    """Measure a perfect check of 3 ms."""
+    exchange.connect_us, exchange.ttfb_us, exchange.transfer_us = 1000, 1500, 500
+    exchange.http_status = 200
+    exchange.response = SimpleNamespace(status_code=200)
+
+
+def raiser(error: Exception):
+    """Make a prober or step that raises."""
+
+    def raising(_given) -> None:
+        raise error
+
+    return raising
+
+
+def run(prober=fill, *steps, complaints: list | None = None):
+    """Probe once."""
+    told = None if complaints is None else lambda endpoint, error: complaints.append((endpoint.name, error))
+    return probe(Plan(ENDPOINT, prober, (), steps), 42, told)
+
+
+def test_latency_is_the_sum_of_the_phases_and_the_rest_is_lag() -> None:
+    def slow(exchange) -> None:
+        fill(exchange)
+        exchange.hops_us = 7000
+        time.sleep(0.05)
+
+    result = run(slow)
+    assert (result.status, result.latency_us, result.late_us) == (Status.UP, 10_000, 42)
+    assert result.lag_us >= 40_000
+
+
+def test_every_step_runs_and_the_first_failure_is_the_verdict() -> None:
+    ran: list[str] = []
+
+    def step(name: str, failure: Failure | None):
+        return lambda response: ran.append(name) or failure
+
+    result = run(
+        fill, step("a", None), step("b", Failure("b failed", Reason.STATUS)), step("c", Failure("c failed")), step("d", None)
+    )
+    assert ran == ["a", "b", "c", "d"]
+    assert (result.status, result.reason, result.detail) == (Status.DOWN, Reason.STATUS, "b failed")
+
+
+def test_what_a_step_found_is_stored() -> None:
+    def found(response) -> None:
+        response.regex_found = True
+
+    assert run(fill, found).regex_found is True
+    assert run(fill).regex_found is None
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_a_failure_is_down_unless_it_says_nothing_of_the_site(reason: Reason) -> None:
+    result = run(raiser(ProbeError(reason, "why")))
+    expected = Status.MISSED if reason in NOT_THE_SITE or reason is Reason.TIMEOUT else Status.DOWN
+    if reason is Reason.TIMEOUT:  # here nothing was waited for: the time was our own
+        assert result.reason is Reason.OVERLOAD
+    else:
+        assert (result.reason, result.detail) == (reason, "why")
+    assert result.status is expected
+
+
+def test_a_timeout_spent_waiting_for_the_site_is_the_sites() -> None:
+    def waits(exchange) -> None:
+        exchange.ttfb_us = 490_000
+        raise ProbeError(Reason.TIMEOUT, "timeout in ttfb")
+
+    result = run(waits)
+    assert (result.status, result.reason) == (Status.DOWN, Reason.TIMEOUT)
+
+
+@pytest.mark.parametrize("steps", [(raiser(RuntimeError("boom")),), (lambda response: "not a failure",)])
+def test_a_plugin_that_breaks_is_told_and_never_the_sites_fault(steps) -> None:
+    complaints: list = []
+    result = run(fill, *steps, complaints=complaints)
+    assert (result.status, result.reason) == (Status.MISSED, Reason.PLUGIN)
+    assert [name for name, _error in complaints] == ["x"]
+
+
+def test_a_prober_that_breaks_is_reason_plugin() -> None:
+    assert run(raiser(RuntimeError("boom"))).reason is Reason.PLUGIN
+
+
+def test_a_body_that_cannot_be_decoded_is_the_sites_fault() -> None:
+    result = run(fill, raiser(ProbeError(Reason.PROTOCOL, "the body is not gzip")))
+    assert (result.status, result.reason) == (Status.DOWN, Reason.PROTOCOL)
+
+
+def test_a_missed_check_has_its_due_time_and_no_figures() -> None:
+    result = missed(ENDPOINT, 123, Reason.OVERLOAD, None, "no room")
+    assert (result.time_us, result.status, result.reason, result.latency_us) == (123, Status.MISSED, Reason.OVERLOAD, None)
