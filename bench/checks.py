@@ -1,8 +1,8 @@
 """What a check costs: watcher's whole worker beside `requests.get` under gevent and aiohttp, on the same page.
 
-The client runs on one core, nginx and PostgreSQL on another. watcher's figure is the CPU time of its worker process over a
-window, divided by the checks it did in it: schedule, pool, plan, two steps, buffer and database writes are all in it. The
-rounds alternate between the arms; medians are printed, and ratios within the run.
+The client runs on one core, nginx and PostgreSQL on another. watcher's figure is the CPU time of its worker process
+over a window, divided by the checks it did in it: schedule, pool, plan, two steps, buffer and database writes are all
+in it. The rounds alternate between the arms; medians are printed, and ratios within the run.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from watcher.store import connection as store_connection
 from watcher.store import embedded, endpoints, migrations
 
 CLIENT, SERVER = 0, 1
+PINNED = ("taskset", "-c", str(CLIENT))
 HERE = Path(__file__).parent
 WARM_S = 8.0
 
@@ -70,10 +71,8 @@ def measure(scheme: str, target: Target, options: argparse.Namespace) -> None:
 
 def other(arm: str, url: str, ca_file: str, checks: int) -> float:
     """Run another client on the client's core."""
-    command = [sys.executable, str(HERE / "arms.py"), arm, url, ca_file, str(checks), "50"]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, check=True, preexec_fn=lambda: os.sched_setaffinity(0, {CLIENT})
-    )
+    command = [*PINNED, sys.executable, str(HERE / "arms.py"), arm, url, ca_file, str(checks), "50"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return float(done.stdout)
 
 
@@ -113,12 +112,8 @@ def database(specs: list[EndpointSpec]) -> Iterator[tuple[str, Path]]:
 def worker(dsn: str, data_dir: Path) -> Iterator[Iterator[dict]]:
     """Run a worker on the client's core; give the lines of state that it writes each second."""
     job = {"index": 0, "of": 1, "dsn": dsn, "data_dir": str(data_dir), "location": "bench"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "watcher.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        preexec_fn=lambda: os.sched_setaffinity(0, {CLIENT}),
-    ) as process:
+    command = [*PINNED, sys.executable, "-m", "watcher.worker"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdin.write(json.dumps(job).encode() + b"\n")
         process.stdin.flush()
         yield map(json.loads, process.stdout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import socket
 import subprocess
@@ -39,7 +38,7 @@ def nginx(core: int) -> Iterator[Target]:
         ports = _free_ports(2)
         _write(root, ports)
         command = [program, "-c", str(root / "nginx.conf"), "-e", str(root / "error.log")]
-        with subprocess.Popen(command, preexec_fn=lambda: os.sched_setaffinity(0, {core})) as process:
+        with subprocess.Popen(["taskset", "-c", str(core), *command]) as process:
             _await(ports[0])
             try:
                 yield Target(f"http://127.0.0.1:{ports[0]}/", f"https://127.0.0.1:{ports[1]}/", str(root / "ca.pem"))
@@ -52,9 +51,11 @@ def _write(root: Path, ports: list[int]) -> None:
     authority.cert_pem.write_to_path(str(root / "ca.pem"))
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(root / "server.pem"))
     (root / "index.html").write_text("x" * (PAGE_BYTES - 13) + " a needle too")
-    temporary = " ".join(f"{kind}_temp_path {root}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = " ".join(f"{kind}_temp_path {root}/{kind};" for kind in kinds)
     (root / "nginx.conf").write_text(
-        f"daemon off; master_process off; pid {root}/pid; error_log {root}/error.log crit; worker_rlimit_nofile 20000;\n"
+        f"daemon off; master_process off; pid {root}/pid; error_log {root}/error.log crit;\n"
+        "worker_rlimit_nofile 20000;\n"
         "events { worker_connections 16384; }\n"
         f"http {{ access_log off; {temporary} default_type text/html; server {{ root {root};\n"
         f"  listen 127.0.0.1:{ports[0]} backlog=8192; listen 127.0.0.1:{ports[1]} ssl backlog=8192;\n"

@@ -3,16 +3,20 @@
 Importing it loads neither gevent nor requests.
 """
 
+from watcher.durations import Duration
+from watcher.errors import ProbeError
 from watcher.hookspecs import hookimpl
 from watcher.models import Endpoint, Failure, Incident, Options, Reason, Result, Secret, Status, Step
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Duration",
     "Endpoint",
     "Failure",
     "Incident",
     "Options",
+    "ProbeError",
     "Reason",
     "Result",
     "Secret",

@@ -1,4 +1,4 @@
-"""The time the schedule runs on: microseconds since the epoch that never step and do not stop while the machine sleeps."""
+"""The time the schedule runs on: it never steps, and does not stop while the machine sleeps."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ A plugin is a module (or object) whose functions carry `watcher.hookimpl`, named
 `watcher`. An implementation may leave out arguments that it does not need.
 """
 
+# pylint: disable=unused-argument  # a specification has no body
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -29,6 +31,9 @@ def watcher_options() -> OptionTypes:  # type: ignore[empty-body]
 
     Asked once at start. A type is anything `msgspec.convert` knows: `str`, `int`, `list[str]`, a subclass of
     `watcher.Options`, a union of them. A misspelt key becomes an error with a suggestion.
+
+    `Annotated[type, check]` says more: `check(value)` is called with the converted value when the configuration is
+    read, gives the value that the endpoint keeps, and raises ValueError for one that is wrong.
     """
 
 

@@ -49,7 +49,8 @@ class Reason(enum.Enum):
     AGENT_NETWORK = "agent_network"  # the agent's own network was down
 
 
-# Reasons that say nothing of the site: the check did not take place, or nobody could judge it. Their status is `missed`.
+# Reasons that say nothing of the site: the check did not take place, or nobody could judge it. Their status is
+# `missed`.
 NOT_THE_SITE = frozenset(
     {
         Reason.REGEX_TIMEOUT,

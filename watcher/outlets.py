@@ -25,7 +25,6 @@ class Outlets:
     def __init__(self, plugins: pluggy.PluginManager, failed: Callable[[str, BaseException], None]) -> None:
         self.dropped = 0
         self._failed = failed
-        self._names = {id(plugin): name for name, plugin in plugins.list_name_plugin()}
         self._results = plugins.hook.watcher_results.get_hookimpls()
         self._incidents = plugins.hook.watcher_incident.get_hookimpls()
         self._waiting: deque[tuple[str, Any]] = deque()

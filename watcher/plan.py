@@ -1,4 +1,4 @@
-"""An endpoint compiled: all that can be known before its checks. The only place that asks plugins, and only at load time."""
+"""An endpoint compiled: all that can be known before its checks. The last place that asks plugins, at load time."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ class Plan(NamedTuple):
     prober: Prober
     before: tuple[Before, ...]
     examine: tuple[Examine, ...]
+
+    def close(self) -> None:
+        """Let the prober give up what it holds between checks."""
+        close = getattr(self.prober, "close", None)
+        if close is not None:
+            close()
 
 
 def compile_plan(endpoint: Endpoint, plugins: pluggy.PluginManager) -> Plan:

@@ -41,7 +41,7 @@ def inspect(plan: Plan, late_us: int = 0, plugin_failed: PluginFailed | None = N
     latency_us = exchange.hops_us + phases_us(exchange)
     lag_us = max(0, (time_ns() - exchange.started_ns) // 1000 - latency_us)
     if reason is Reason.TIMEOUT:
-        reason, detail = _whose_timeout(exchange, latency_us, endpoint.timeout_s, detail)
+        reason, detail = _whose_timeout(latency_us, endpoint.timeout_s, detail)
     response = exchange.response
     found = None
     if response is not None:
@@ -102,7 +102,7 @@ def _broken(plan: Plan, error: Exception, plugin_failed: PluginFailed | None) ->
     return Reason.PLUGIN, f"{type(error).__name__}: {error}"
 
 
-def _whose_timeout(exchange: Exchange, latency_us: int, timeout_s: float, detail: str | None) -> tuple[Reason, str | None]:
+def _whose_timeout(latency_us: int, timeout_s: float, detail: str | None) -> tuple[Reason, str | None]:
     own_us = timeout_s * 1e6 - latency_us
     if own_us > timeout_s * 1e6 / OWN_SHARE_MAX:
         return Reason.OVERLOAD, f"the agent itself took {own_us / 1e6:.1f} of {timeout_s:g} s; {detail}"

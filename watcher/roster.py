@@ -1,6 +1,7 @@
 """The endpoints of one worker: read from the table, followed by LISTEN/NOTIFY, compiled into plans.
 
-Owns one database connection. Nothing that did not change is touched; an endpoint that cannot be used gets a plan that says so.
+Owns one database connection. Nothing that did not change is touched; an endpoint that cannot be used gets a plan that
+says so.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""When each endpoint is due: fixed rate, at a phase that its id and the location fix for ever. Pure: time comes as an argument.
+"""When each endpoint is due: fixed rate, at a phase that its id and the location fix for ever.
 
-Times are integers in microseconds since the Unix epoch.
+Pure: time comes as an argument. Times are integers in microseconds since the Unix epoch.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ NONE_MISSED = range(0)
 
 
 def shard(endpoint_id: int) -> int:
-    """Give the shard of an endpoint, 0 to SHARDS - 1: the unit in which endpoints are divided among workers and nodes."""
+    """Give the shard of an endpoint, 0 to SHARDS - 1: the unit in which endpoints are divided among workers."""
     return _hash(b"shard", str(endpoint_id)) % SHARDS
 
 
 def phase_us(endpoint_id: int, location: str, interval_us: int) -> int:
-    """Give where in its interval an endpoint is due: spread evenly, the same after a restart, apart between locations."""
+    """Give where in its interval an endpoint is due: spread evenly, for ever the same, apart between locations."""
     return _hash(b"phase", f"{endpoint_id} {location}") % interval_us
 
 

@@ -1,4 +1,4 @@
-"""Batches on disk while the database is away: a file a batch, written, synced, renamed; replayed in order, then deleted.
+"""Batches on disk while the database is away: a file a batch, replayed in order when it is back, then deleted.
 
 Owns one directory. A file that is not whole is set aside as `.bad`, never replayed and never deleted.
 """
@@ -50,7 +50,8 @@ class Spool:
                 unfinished.unlink()
             self._bytes = sum(path.stat().st_size for path in self.files())
         except OSError as error:
-            raise EnvironmentProblem(f"{directory}: {(error.strerror or str(error)).lower()}; set agent.data_dir") from None
+            why = (error.strerror or str(error)).lower()
+            raise EnvironmentProblem(f"{directory}: {why}; set agent.data_dir") from None
 
     def files(self) -> list[Path]:
         """Give the files to replay, oldest first."""

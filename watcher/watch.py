@@ -30,10 +30,11 @@ OWN_CPU_SHARE = 0.5  # of a gap: above it we were busy, below it we did not run
 class Watched:
     """An endpoint under watch: its plan and what we know of it."""
 
-    __slots__ = ("busy", "changed_us", "last", "late_max_us", "plan", "status")
+    __slots__ = ("busy", "changed_us", "last", "late_max_us", "plan", "status", "waits_us")
 
     def __init__(self, plan: Plan) -> None:
         self.busy = False
+        self.waits_us = 0  # the slot that came while the check before it was about to end
         self.last: Result | None = None
         self.status: Status | None = None  # up or down, by the last check that could tell
         self.changed_us = 0
@@ -73,7 +74,7 @@ class Watch:
         plugin_failed: told of every exception that a plugin let out.
     """
 
-    def __init__(  # pylint: disable=too-many-arguments,too-many-positional-arguments
+    def __init__(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # what a watch is tied to
         self,
         location: str,
         concurrency: int,
@@ -168,21 +169,35 @@ class Watch:
             return
         if due.missed:
             self._miss_slots(watched, due.missed, why)
-        if watched.busy:
+        if not watched.busy:
+            watched.busy = True
+            self._pool.submit((watched, due.at_us))
+        elif not watched.waits_us:
+            watched.waits_us = due.at_us
+        else:
             self._miss(watched, due.at_us, Reason.OVERLOAD, "the check before it was still running")
-            return
-        watched.busy = True
-        self._pool.submit((watched, due.at_us))
+
+    def _done(self, watched: Watched) -> None:
+        watched.busy = False
+        if watched.waits_us:
+            due_us, watched.waits_us = watched.waits_us, 0
+            if self._ending or watched.plan.endpoint.id not in self._watched:
+                return
+            watched.busy = True
+            self._pool.submit((watched, due_us))
 
     def _check(self, watched: Watched, due_us: int) -> None:
         late_us = self._clock.now_us() - due_us
         plan = watched.plan
         if late_us > watched.late_max_us:
-            watched.busy = False
+            self._done(watched)
             self._miss(watched, due_us, Reason.OVERLOAD, "no room to check in time", late_us)
             return
         result = probe(plan, late_us, self._plugin_failed)
-        watched.busy = False
+        if watched.waits_us:
+            self._done(watched)
+        else:
+            watched.busy = False
         self._keep(result)
         counts = self.counts
         counts.checks += 1

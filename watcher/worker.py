@@ -1,11 +1,12 @@
-"""One process of an agent: roster, watch, buffer and keepers on one hub; told its job by the supervisor, tells it its state.
+"""One process of an agent: roster, watch, buffer and keepers on one hub.
 
+The supervisor tells it its job, and it tells the supervisor its state.
 Run as `python -m watcher.worker`: the job is the first line of stdin, a line of state goes to stdout each second.
 """
 
 from __future__ import annotations
 
-# pylint: disable=wrong-import-position  # the patch comes before every import that could be patched
+# pylint: disable=wrong-import-position,ungrouped-imports  # the patch comes before every import that could be patched
 if __name__ == "__main__":
     from watcher import green
 
@@ -30,7 +31,7 @@ from watcher import __version__, registry
 from watcher.errors import DatabaseError, WatcherError
 from watcher.keeper import Buffer, Keepers
 from watcher.leases import FixedShare
-from watcher.models import Endpoint, Incident, Result
+from watcher.models import Endpoint, Incident
 from watcher.outlets import Outlets
 from watcher.report import Changes, state
 from watcher.roster import Roster
@@ -109,7 +110,8 @@ class Worker:
             say=log.warning,
         )
         self._keepers.start()
-        background = [gevent.spawn(run) for run in (self._watch.run, self._outlets.run, self._roster.follow, self._tell)]
+        tasks = (self._watch.run, self._outlets.run, self._roster.follow, self._tell)
+        background = [gevent.spawn(task) for task in tasks]
         gc.collect()
         gc.freeze()
         gc.set_threshold(COLLECT_AFTER, 20, 100)

@@ -9,12 +9,18 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 
+import trustme
+
+from watcher.config import endpoint
+from watcher.models import Reason, Result, Status
+from watcher.registry import option_types, plugin_manager
+
 Script = Callable[[socket.socket], None]
 
 
 @contextlib.contextmanager
 def scripted(script: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Iterator[int]:
-    """Serve on a free port, which is given; the script gets each connection, after its TLS handshake if there is one."""
+    """Serve on a free port, which is given; the script gets each connection, after its TLS handshake if any."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, 0), family=family)
     thread = threading.Thread(target=_serve, args=(listener, script, tls), daemon=True)
@@ -76,3 +82,27 @@ def reset(connection: socket.socket) -> None:
     """Close so that the peer gets a reset."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
+
+
+def silent(connection: socket.socket) -> None:
+    """Answer nothing until the peer goes."""
+    while connection.recv(65536):
+        pass
+
+
+def server_tls(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """Make a server's context."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(made)
+    return made
+
+
+def verdict(result: Result) -> tuple[Status, Reason | None, int | None]:
+    """Give what a user looks at first."""
+    return result.status, result.reason, result.http_status
+
+
+def regex_option(pattern: str) -> object:
+    """Give a regex option as the configuration would."""
+    row = {"name": "x", "url": "http://x/", "interval_s": 60.0, "timeout_s": 5.0, "options": {"regex": pattern}}
+    return endpoint(row, option_types(plugin_manager())).options["regex"]

@@ -80,7 +80,7 @@ def test_steps_come_as_functions_objects_and_lists() -> None:
         def before(self, request) -> None:
             """Do nothing."""
 
-    def function(response) -> None:
+    def function(_response) -> None:
         """Find nothing."""
 
     both, before = Both(), Before()

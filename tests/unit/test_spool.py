@@ -31,7 +31,9 @@ def test_another_run_finds_them(tmp_path: Path) -> None:
     assert [again.read(path) for path in again.files()] == [batch(1)]
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-3], lambda data: data[:9] + b"\0" + data[10:], lambda data: b""])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-3], lambda data: data[:9] + b"\0" + data[10:], lambda data: data[:0]]
+)
 def test_a_damaged_file_is_set_aside(tmp_path: Path, damage) -> None:
     spool = Spool(tmp_path)
     spool.write(batch(1))

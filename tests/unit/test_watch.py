@@ -87,7 +87,11 @@ def test_a_new_endpoint_is_checked_soon_and_then_on_its_grid(bench: Bench) -> No
 
 def test_a_change_of_status_is_told_once_and_a_miss_is_no_change(bench: Bench) -> None:
     answers = iter([good, bad, bad, busy, good])
-    bench.watch.put(plan(lambda exchange: next(answers)(exchange), interval_s=5.0))
+
+    def in_turn(exchange) -> None:
+        next(answers)(exchange)
+
+    bench.watch.put(plan(in_turn, interval_s=5.0))
     while len(bench.kept) < 5:
         bench.reach(bench.time_us + S)
     told = [(incident.before, incident.result.status) for incident in bench.incidents]
@@ -126,11 +130,25 @@ def test_after_a_long_sleep_the_rows_are_bounded_and_say_how_many_they_stand_for
 def test_one_check_of_an_endpoint_at_a_time(bench: Bench) -> None:
     gate = Event()
     bench.watch.put(plan(lambda exchange: gate.wait(), interval_s=5.0))
-    bench.reach(NOW + 11 * S)
+    bench.reach(NOW + 16 * S)
     bench.until(lambda: any(result.reason is Reason.OVERLOAD for result in bench.kept))
     assert bench.watch.in_flight == 1
     assert {result.detail for result in bench.kept} == {"the check before it was still running"}
     gate.set()
+
+
+def test_a_check_that_ends_just_after_the_next_slot_came_costs_no_slot(bench: Bench) -> None:
+    gates = [Event(), Event()]
+    waiting = iter(gates)
+    bench.watch.put(plan(lambda exchange: next(waiting).wait(), interval_s=5.0))
+    bench.reach(NOW + S // 10)
+    bench.until(lambda: bench.watch.in_flight == 1)
+    bench.reach(first_slot(interval_s=5) + S // 5)
+    gates[0].set()
+    bench.until(lambda: len(bench.kept) == 1)
+    gates[1].set()
+    bench.until(lambda: len(bench.kept) == 2)
+    assert {result.status for result in bench.kept} == {Status.UP}
 
 
 def test_what_finds_no_room_in_time_is_missed_as_overload() -> None:
@@ -159,7 +177,8 @@ def test_what_is_dropped_is_checked_no_more(bench: Bench) -> None:
         def __call__(self, exchange) -> None:
             good(exchange)
 
-        def close(self) -> None:
+        @staticmethod
+        def close() -> None:
             """Note it."""
             closed.append(True)
 

@@ -108,7 +108,10 @@ def test_what_follows_a_whole_response_is_not_its_fault() -> None:
 
 
 def test_headers_are_read_with_their_case_and_repetitions() -> None:
-    head = b"HTTP/1.1 103 Hint\r\nLink: x\r\n\r\nHTTP/1.1 418 I'm a teapot\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\n\r\nbody"
+    head = (
+        b"HTTP/1.1 103 Hint\r\nLink: x\r\n\r\n"
+        b"HTTP/1.1 418 I'm a teapot\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\n\r\nbody"
+    )
     assert header_fields(head) == [(b"Set-Cookie", b"a=1"), (b"set-cookie", b"b=2")]
     assert reason_phrase(head) == "I'm a teapot"
 

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import socket
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import requests
@@ -29,9 +30,9 @@ class Tls(Options):
     """What the endpoint must prove, and what it is shown; files are PEM."""
 
     verify: bool = True
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
     server_name: str = ""
 
     def __post_init__(self) -> None:
@@ -41,7 +42,10 @@ class Tls(Options):
 
     def trust(self) -> Trust:
         """Give the part that makes a TLS context."""
-        return Trust(self.verify, self.ca, self.cert, self.key)
+        return Trust(self.verify, *(str(path or "") for path in (self.ca, self.cert, self.key)))
+
+
+NO_TLS_OPTIONS = Tls()
 
 
 def _method(value: str) -> str:
@@ -109,19 +113,24 @@ def watcher_prober(endpoint: Endpoint, request: requests.Request) -> Prober | No
     if not endpoint.url.lower().startswith(SCHEMES):
         return None
     options = endpoint.options
-    tls: Tls = options.get("tls", Tls())
-    route = Route(
-        resolver=resolver(options.get("resolver", ())),
-        family=FAMILIES[options.get("ip_version")],
-        address=options.get("address", ""),
-        server_name=tls.server_name,
-        trust=tls.trust(),
-        max_body=options.get("max_body", MAX_BODY_BYTES),
+    tls: Tls = options.get("tls", NO_TLS_OPTIONS)
+    way = route(
+        options.get("resolver", ()),
+        FAMILIES[options.get("ip_version")],
+        options.get("address", ""),
+        tls,
+        options.get("max_body", MAX_BODY_BYTES),
     )
     redirects = options.get("max_redirects", MAX_REDIRECTS) if options.get("follow_redirects", True) else 0
     if options.get("transport") == "requests" or "proxy" in options:
-        return SessionProber(request.prepare(), route, redirects, str(options.get("proxy", "")))
-    return MeasuredProber(request.prepare(), route, redirects, options.get("keep_alive", False))
+        return SessionProber(request.prepare(), way, redirects, str(options.get("proxy", "")))
+    return MeasuredProber(request.prepare(), way, redirects, options.get("keep_alive", False))
+
+
+@lru_cache(maxsize=65_536)
+def route(servers: tuple[str, ...], family: int, address: str, tls: Tls, max_body: int) -> Route:
+    """Give the one route of all endpoints that are reached alike."""
+    return Route(resolver(servers), family, address, tls.server_name, tls.trust(), max_body)
 
 
 @lru_cache(maxsize=1024)

@@ -1,7 +1,7 @@
 """The measured transport: what a plugin that brings a protocol may import.
 
-`Exchange` is the sheet a prober fills, `Deadline` and `Stream` are a TCP connection on the kernel's clock, `Resolver` gives
-addresses, `Engine` is TLS; `MeasuredAdapter` is all of it as a `requests` adapter.
+`Exchange` is the sheet a prober fills, `Deadline` and `Stream` are a TCP connection on the kernel's clock, `Resolver`
+gives addresses, `Engine` is TLS; `MeasuredAdapter` is all of it as a `requests` adapter.
 """
 
 from watcher.transport.adapter import MeasuredAdapter, Route

@@ -48,8 +48,9 @@ class Route(NamedTuple):
             OSError, ssl.SSLError: a certificate file cannot be read.
         """
         parts = urlsplit(url)
-        route = self._replace(address="", server_name="") if elsewhere else self
-        return _target(route, parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme])
+        if elsewhere:
+            return Route(self.resolver, self.family, trust=self.trust, max_body=self.max_body).target(url)
+        return _target(self, parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme])
 
 
 @lru_cache(maxsize=65_536)
@@ -117,8 +118,8 @@ class MeasuredAdapter(BaseAdapter):
 
     Args:
         route: how hosts are reached; `verify` and `cert` of a request override its trust.
-        exchange: the sheet to fill, hop after hop; without one each request gets its own, with the request's timeout. It
-            is found as `response.exchange`.
+        exchange: the sheet to fill, hop after hop; without one each request gets its own, with the request's timeout.
+            It is found as `response.exchange`.
         first_url: requests for other hosts than this URL's leave the route's `address` and `server_name` aside.
     """
 

@@ -34,7 +34,8 @@ def decoded(body: bytes, codings: str, max_bytes: int) -> tuple[bytes, bool]:
         The content and whether it is whole; a body that was cut off gives what can be had of it, and False.
 
     Raises:
-        ProbeError: reason `protocol`, when the body is not what its coding says. A coding that is not known is left as it is.
+        ProbeError: reason `protocol`, when the body is not what its coding says. A coding that is not known is left
+            as it is.
     """
     names = [name.strip().lower() for name in codings.split(",") if name.strip()]
     if len(names) > CODINGS_MAX:

@@ -1,7 +1,7 @@
 """Names to addresses: c-ares on gevent's loop, with each record's own time to live.
 
-c-ares honours /etc/hosts, /etc/nsswitch.conf and /etc/resolv.conf (search domains, several servers). One query a name at a
-time, however many probes wait for it.
+c-ares honours /etc/hosts, /etc/nsswitch.conf and /etc/resolv.conf (search domains, several servers). One query a name
+at a time, however many probes wait for it.
 """
 
 from __future__ import annotations

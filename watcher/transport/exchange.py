@@ -51,8 +51,8 @@ class Prober(Protocol):
     """Who probes one endpoint; made once per plan by the hook `watcher_prober`.
 
     Fills the exchange within its deadline and returns None, or raises `ProbeError(reason, detail)`; what was filled
-    until then is stored. Any other exception is recorded as reason `plugin`. A prober that holds something between checks
-    has a method `close` too, called when its endpoint is watched no more.
+    until then is stored. Any other exception is recorded as reason `plugin`. A prober that holds something between
+    checks has a method `close` too, called when its endpoint is watched no more.
     """
 
     def __call__(self, exchange: Exchange) -> None: ...

@@ -1,6 +1,7 @@
 """The error table: which reason each failure of a connection is stored with.
 
-`errno` values are those of connect(2), send(2) and recv(2); the agent's own shortages are kept apart from the site's faults.
+`errno` values are those of connect(2), send(2) and recv(2). The agent's own shortages are kept apart from the site's
+faults.
 """
 
 from __future__ import annotations

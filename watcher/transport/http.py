@@ -1,7 +1,7 @@
 """One HTTP exchange over one connection: resolve, connect, TLS, send, wait, receive, each phase timed apart.
 
-A phase lasts until its last byte arrived at this machine, not until we noticed. Within one turn (from our send to the last
-byte of the answer) the time is the network's and the server's; between turns it is ours, and goes to the lag.
+A phase lasts until its last byte arrived at this machine, not until we noticed. Within one turn (from our send to the
+last byte of the answer) the time is the network's and the server's; between turns it is ours, and goes to the lag.
 """
 
 from __future__ import annotations
@@ -226,5 +226,6 @@ def _account_for_unfinished(exchange: Exchange, connection: Connection | None) -
         first_ns = connection.stream.sent_ns + (exchange.ttfb_us or 0) * 1000 if connection else now_ns
         spent_us = max(0, now_ns - first_ns) // 1000
     else:
-        spent_us = max(0, now_ns - connection.stream.sent_ns) // 1000 + (exchange.tls_us or 0) * (exchange.phase == "tls")
+        turns_before_us = (exchange.tls_us or 0) if exchange.phase == "tls" else 0
+        spent_us = max(0, now_ns - connection.stream.sent_ns) // 1000 + turns_before_us
     setattr(exchange, f"{exchange.phase}_us", spent_us)

@@ -1,7 +1,7 @@
 """Probers of http and https endpoints: the measured one, and the one on a plain `requests.Session`.
 
-The measured prober sends bytes that were written when the plan was made. Only what must run anew at each check (rotating
-credentials, answers to a 401, redirects) goes through `requests` itself, over the same transport.
+The measured prober sends bytes that were written when the plan was made. Only what must run anew at each check
+(rotating credentials, answers to a 401, redirects) goes through `requests` itself, over the same transport.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class MeasuredProber:
         hops = [response]
         try:
             hops.extend(session.resolve_redirects(response, response.request))
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:
             raise _failure(error) from None
         hops[-1].history = hops[:-1]
         return hops[-1]
@@ -89,11 +89,14 @@ class MeasuredProber:
             before(request)
         try:
             exchange.response = self._session(exchange).send(request, allow_redirects=self._max_redirects > 0)
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:
             raise _failure(error) from None
 
 
-def _failure(error: requests.RequestException) -> ProbeError:
+def _failure(error: requests.RequestException | ValueError) -> ProbeError:
+    """Give what went wrong; a bare ValueError is what `requests` lets out for a redirect to what is no URL."""
+    if not isinstance(error, requests.RequestException):
+        return ProbeError(Reason.REDIRECT, f"redirected to what is no URL: {error}")
     cause = error.args[0] if error.args else None
     if isinstance(cause, ProbeError):
         return cause
@@ -136,8 +139,8 @@ class SessionProber:
             with gevent.Timeout(left_s, ProbeError(Reason.TIMEOUT, "timeout")), requests.Session() as session:
                 session.max_redirects = self._max_redirects
                 self._exchange(exchange, session, request, left_s)
-        except requests.RequestException as error:
-            raise of_requests(error) from None
+        except (requests.RequestException, ValueError) as error:
+            raise _failure(error) from None
         finally:
             spent_us = max(0, time_ns() - began_ns) // 1000
             if exchange.ttfb_us is None:

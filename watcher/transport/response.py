@@ -49,13 +49,16 @@ class Headers(CaseInsensitiveDict):
 class Response(requests.Response):
     """A response as `requests` has it, made lazily from the bytes of one exchange.
 
-    `truncated` says that the body is longer than `max_body` and only its beginning is here. A step may set `regex_found`.
+    `truncated` says that the body is longer than `max_body` and only its beginning is here. A step may set
+    `regex_found`.
     """
 
     _content_consumed = True
     regex_found: bool | None = None
 
-    def __init__(self, reader: ResponseReader, url: str, max_body: int, elapsed_us: int, prepared: Callable[[], Any]) -> None:
+    def __init__(
+        self, reader: ResponseReader, url: str, max_body: int, elapsed_us: int, prepared: Callable[[], Any]
+    ) -> None:
         # deliberately not super().__init__(): it makes a dozen objects that most checks never look at
         # pylint: disable=super-init-not-called
         self.status_code = reader.status
@@ -109,7 +112,7 @@ class Response(requests.Response):
         return jar
 
     @lazy
-    def history(self) -> list[requests.Response]:
+    def history(self) -> list[requests.Response]:  # pylint: disable=no-self-use  # a fresh list for each response
         """The redirects before it."""
         return []
 

@@ -1,7 +1,8 @@
-"""One TCP connection driven by one greenlet: a raw non-blocking socket on gevent's hub, each arrival on the kernel's clock.
+"""One TCP connection driven by one greenlet: a raw non-blocking socket on gevent's hub, each arrival on the kernel's
+clock.
 
-Owns the socket, its io watcher and the waits. It never sleeps past the deadline it is given, and looks once more into the
-socket when the deadline wakes it: what had arrived by then counts, however late we looked.
+Owns the socket, its io watcher and the waits. It never sleeps past the deadline it is given, and looks once more into
+the socket when the deadline wakes it: what had arrived by then counts, however late we looked.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ class Deadline:
 class Stream:
     """A connected TCP socket; `send` and `receive` let other greenlets run while they wait.
 
-    `arrived_ns` is when the last bytes that `receive` returned had arrived, `sent_ns` when the last `send` began; ns since
-    the epoch. `connect_us` is what the handshake took.
+    `arrived_ns` is when the last bytes that `receive` returned had arrived, `sent_ns` when the last `send` began; ns
+    since the epoch. `connect_us` is what the handshake took.
     """
 
     __slots__ = ("_deadline", "_eager", "_io", "_socket", "arrived_ns", "began_ns", "connect_us", "phase", "sent_ns")
@@ -161,8 +162,8 @@ class Stream:
     def receive(self) -> bytes:
         """Give what arrives next, and when in `arrived_ns`; empty at the end of the connection.
 
-        The end itself carries no stamp: `arrived_ns` is then when we saw it, if we had to wait for it. Every second read
-        is tried without a wait: what has arrived is taken at once, and a fast sender still cannot hold the hub.
+        The end itself carries no stamp: `arrived_ns` is then when we saw it, if we had to wait for it. Every second
+        read is tried without a wait: what has arrived is taken at once, and a fast sender still cannot hold the hub.
         """
         in_time = True
         while True:

@@ -71,7 +71,8 @@ class Engine:
         self._shake()
 
     def feed(self, data: bytes) -> None:
-        """Take what arrived; nothing means the end of the connection. Goes on with the handshake until it is established.
+        """Take what arrived; nothing means the end of the connection. Goes on with the handshake until it is
+        established.
 
         Raises:
             ProbeError: reason `tls`, `certificate` or `closed`.

@@ -47,7 +47,10 @@ class ResponseReader:
     `protocol` or `closed`. When the body grows past `max_body`, `capped` is set and the rest is not waited for.
     """
 
-    __slots__ = ("_alive", "_body", "_head_only", "_in_body", "_max_body", "_parser", "body_bytes", "capped", "done", "head", "status")
+    __slots__ = (
+        "_alive", "_body", "_head_only", "_in_body", "_max_body", "_parser", "body_bytes", "capped", "done", "head",
+        "status",
+    )  # fmt: skip
 
     def __init__(self, max_body: int, head_only: bool = False) -> None:
         self._parser = httptools.HttpResponseParser(self)

@@ -1,0 +1,229 @@
+"""`watcher --config F` as a whole: real PostgreSQL, real workers, real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from agent_process import AgentProcess, Eventually, Write
+
+from watcher import __version__
+from watcher.store import embedded
+
+Query = Callable[[str], list[tuple[Any, ...]]]
+
+FILE = """
+[database]
+dsn = "{dsn}"
+
+[agent]
+workers = 2
+data_dir = "data"
+
+[defaults]
+interval = 5
+
+[[endpoints]]
+name = "page"
+url = "{site}/"
+
+[[endpoints]]
+name = "broken"
+url = "{site}/status/500"
+"""
+ANOTHER = """
+[[endpoints]]
+name = "{name}"
+url = "{site}/{name}"
+"""
+
+
+@pytest.fixture(name="query")
+def _query(database: str) -> Query:
+    def query(statement: str) -> list[tuple[Any, ...]]:
+        with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall()
+
+    return query
+
+
+@pytest.fixture(name="path")
+def _path(write: Write, database: str, site: str) -> Path:
+    return write(FILE.format(dsn=database, site=site))
+
+
+def results(query: Query, name: str) -> Callable[[], list[tuple[Any, ...]]]:
+    """Give the condition that results of an endpoint are stored."""
+    statement = f"SELECT status, http_status FROM metrics JOIN endpoints ON id = endpoint_id WHERE name = '{name}'"
+    return lambda: query(statement)
+
+
+def test_from_the_file_to_the_rows(path: Path, query: Query, eventually: Eventually) -> None:
+    with AgentProcess(path) as agent:
+        agent.wait_for("down   broken")
+        assert agent.output[0] == f"watcher {__version__}: 2 endpoints from {path}\n"
+        assert eventually(results(query, "page"), 30)[0] == ("up", 200)
+        assert eventually(results(query, "broken"), 30)[0] == ("down", 500)
+        assert len(agent.children("watcher.worker")) == 2
+        assert agent.end() == 0, agent.everything()
+    assert "2 endpoints: 1 up, 1 down, 0 unknown" in agent.output[-1] and "database ok" in agent.output[-1]
+    stored = sum(len(results(query, name)()) for name in ("page", "broken"))
+    assert f"stored {stored}, buffered 0, spooled 0" in agent.output[-1], "nothing measured is lost at the end"
+    assert [line.split(" ", 1)[1] for line in agent.trouble] == ["SIGTERM: draining, 15 s at most\n"]
+
+
+def test_a_reload_applies_the_difference(path: Path, site: str, query: Query, eventually: Eventually) -> None:
+    text = path.read_text(encoding="utf-8")
+    with AgentProcess(path) as agent:
+        eventually(results(query, "page"), 30)
+        workers = agent.children("watcher.worker")
+        path.write_text(
+            text.replace("status/500", "status/503") + ANOTHER.format(site=site, name="new"), encoding="utf-8"
+        )
+        agent.process.send_signal(signal.SIGHUP)
+        agent.wait_for("1 added, 1 changed, 0 removed, 1 unchanged")
+        assert eventually(results(query, "new"), 30)[0] == ("up", 200)
+        eventually(lambda: ("down", 503) in results(query, "broken")(), 30)
+        path.write_text(text.replace("workers = 2", "workers = 1"), encoding="utf-8")
+        agent.process.send_signal(signal.SIGHUP)
+        agent.wait_for("agent.workers has changed; this takes effect after a restart")
+        agent.wait_for("0 added, 1 changed, 1 removed, 1 unchanged")
+        assert agent.children("watcher.worker") == workers
+        assert agent.end() == 0
+
+
+def test_a_bad_file_keeps_what_runs(path: Path, query: Query, eventually: Eventually) -> None:
+    text = path.read_text(encoding="utf-8")
+    with AgentProcess(path) as agent:
+        eventually(results(query, "page"), 30)
+        path.write_text(text.replace("interval = 5", "interval = 1").replace("workers", "wrkers"), encoding="utf-8")
+        agent.process.send_signal(signal.SIGHUP)
+        agent.wait_for("not reloaded, 2 mistakes")
+        assert agent.said("agent.wrkers") and agent.said("interval")
+        before = len(results(query, "page")())
+        eventually(lambda: len(results(query, "page")()) > before, 30)
+        assert agent.end() == 0
+
+
+def test_a_killed_worker_is_replaced_and_its_endpoints_are_checked_on(
+    path: Path, query: Query, eventually: Eventually
+) -> None:
+    with AgentProcess(path) as agent:
+        eventually(results(query, "page"), 30)
+        for worker in agent.children("watcher.worker"):
+            os.kill(worker, signal.SIGKILL)
+        agent.wait_for("died of SIGKILL", 2)
+        before = [len(results(query, name)()) for name in ("page", "broken")]
+        eventually(lambda: all(len(results(query, n)()) > b for n, b in zip(("page", "broken"), before)), 30)
+        assert agent.end() == 0
+
+
+def test_endpoints_of_other_sources_are_told_of(
+    path: Path, query: Query, site: str, eventually: Eventually, tmp_path: Path
+) -> None:
+    with AgentProcess(path) as agent:
+        eventually(results(query, "page"), 30)
+        assert agent.end() == 0
+    other = tmp_path / "other.toml"
+    dsn = path.read_text(encoding="utf-8").partition("[agent]")[0]
+    other.write_text(
+        dsn + ANOTHER.format(site=site, name="other") + ANOTHER.format(site=site, name="page"), encoding="utf-8"
+    )
+    with AgentProcess(other) as agent:
+        agent.wait_for(f"the table also has 1 endpoint from file:{path}")
+        agent.wait_for(f'endpoint "page" is taken over from file:{path}')
+        assert agent.end() == 0
+
+
+def test_a_log_that_nobody_reads_any_more_is_no_reason_to_stop(
+    path: Path, query: Query, eventually: Eventually
+) -> None:
+    with AgentProcess(path) as agent:
+        eventually(results(query, "page"), 30)
+        agent.close_streams()
+        for worker in agent.children("watcher.worker"):
+            os.kill(worker, signal.SIGKILL)  # there is something to say
+        before = len(results(query, "page")())
+        eventually(lambda: len(results(query, "page")()) > before, 60)
+        assert agent.end() == 0
+
+
+def test_a_database_that_refuses_ends_it_with_a_line(write: Write, database: str, site: str) -> None:
+    wrong = database.replace("/test_", "/missing_")
+    with AgentProcess(write(FILE.format(dsn=wrong, site=site))) as agent:
+        assert agent.process.wait(60) == 1
+    assert agent.trouble[-1].startswith("watcher: the database") and "does not exist" in agent.trouble[-1]
+
+
+def test_a_signal_ends_the_wait_for_a_database(write: Write, site: str) -> None:
+    with AgentProcess(write(FILE.format(dsn="postgresql://127.0.0.1:1/watcher", site=site))) as agent:
+        agent.wait_for("127.0.0.1:1/watcher does not answer")
+        assert agent.end(signal.SIGINT) == 0
+        assert not agent.said("Traceback")
+
+
+def test_a_database_that_comes_late_is_waited_for(write: Write, site: str, data_dir: Path) -> None:
+    with embedded.serve(data_dir, lambda line: None) as server:
+        dsn = server.dsn
+    with AgentProcess(write(FILE.format(dsn=dsn, site=site))) as agent:
+        agent.wait_for("waiting for it")
+        with embedded.serve(data_dir, lambda line: None):
+            agent.wait_for("down   broken")
+            assert agent.end() == 0, agent.everything()
+
+
+def test_without_a_dsn_it_brings_its_own_database_and_keeps_it_alive(
+    write: Write, site: str, data_dir: Path, eventually: Eventually
+) -> None:
+    text = FILE.format(dsn="", site=site).replace('[database]\ndsn = ""', "").replace('"data"', f'"{data_dir}"')
+    with AgentProcess(write(text), "--log-level", "debug") as agent:
+        agent.wait_for("down   broken")
+        agent.wait_for("checks/s", 3)  # debug: a summary each second
+        [server] = agent.children("postgres")
+        os.kill(server, signal.SIGKILL)
+        agent.wait_for("PostgreSQL has ended and starts again")
+        eventually(lambda: agent.children("postgres") not in ([], [server]), 30)
+        agent.wait_for("stored 5")
+        assert agent.end() == 0, agent.everything()
+        assert not agent.children()
+
+
+PLUGIN = """
+from watcher import hookimpl
+
+class Found:
+    @hookimpl
+    def watcher_endpoints(self, settings):
+        return [{{"name": "found", "url": "{site}/found", "interval": 5}}]
+
+class Broken:
+    @hookimpl
+    def watcher_endpoints(self, settings):
+        raise LookupError("no catalogue")
+
+found, broken = Found(), Broken()
+"""
+
+
+def test_plugins_discover_endpoints(
+    path: Path, site: str, query: Query, eventually: Eventually, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    there = tmp_path_factory.mktemp("site-packages")
+    (there / "catalogue.py").write_text(PLUGIN.format(site=site), encoding="utf-8")
+    package = there / "catalogue-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: catalogue\nVersion: 1.0\n", encoding="utf-8")
+    points = "[watcher]\ncatalogue = catalogue:found\nbroken = catalogue:broken\n"
+    (package / "entry_points.txt").write_text(points, encoding="utf-8")
+    with AgentProcess(path, PYTHONPATH=str(there)) as agent:
+        agent.wait_for("1 added, 0 changed, 0 removed, 0 unchanged: plugin:catalogue")
+        agent.wait_for("plugin:broken: LookupError: no catalogue; its endpoints stay as they are")
+        assert eventually(results(query, "found"), 30)[0] == ("up", 200)
+        assert agent.end() == 0

@@ -1,0 +1,161 @@
+"""`watcher validate` and `watcher plugins` as a user types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from watcher import __version__
+from watcher.commands.plugins import command as plugins_command
+from watcher.commands.validate import command as validate_command
+from watcher.errors import ConfigError
+
+GOOD = '[[endpoints]]\nurl = "https://example.com/"\nregex = "Example"\n'
+BAD = """
+[defaults]
+timout = 3
+
+[[endpoints]]
+name = "front page"
+url = "https://example.com/"
+interval = 3
+regex = "("
+
+[[endpoints]]
+name = "login"
+url = "https://example.com/login"
+basic_auth = { username = "probe", password = "${PROBE_PASSWORD}" }
+tls = { verify = "hunter2" }
+"""
+
+
+def watcher(directory: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a directory."""
+    return subprocess.run(
+        [sys.executable, "-m", "watcher", *arguments],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_valid_file(tmp_path: Path) -> None:
+    (tmp_path / "good.toml").write_text(GOOD + GOOD + 'name = "off"\nenabled = false\n')
+    done = watcher(tmp_path, "validate", "--config", "good.toml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "good.toml: valid, 2 endpoints, 1 of them disabled\n"
+
+
+def test_every_mistake_is_a_line_and_the_exit_code_is_2(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text(BAD)
+    done = watcher(tmp_path, "validate", "--config", "bad.toml")
+    assert (done.returncode, done.stdout) == (2, "")
+    places = [line.removeprefix("watcher: ").split(": ")[:3] for line in done.stderr.splitlines()]
+    assert places == [
+        ["bad.toml", "defaults", "timout"],
+        ["bad.toml", 'endpoint "front page"', "interval"],
+        ["bad.toml", 'endpoint "front page"', "regex"],
+        ["bad.toml", 'endpoint "login"', "basic_auth.password"],
+        ["bad.toml", 'endpoint "login"', "tls.verify"],
+        ["5 mistakes"],
+    ]
+
+
+def test_the_agent_refuses_the_same_file_in_the_same_words(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text(BAD)
+    validated = watcher(tmp_path, "validate", "--config", "bad.toml")
+    run = watcher(tmp_path, "--config", "bad.toml", WATCHER_DATA_DIR=str(tmp_path / "data"))
+    assert (run.returncode, run.stderr) == (2, validated.stderr)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("none.toml", "none.toml: no such file"), (".", ".: is a directory"), ("bad.toml", "bad.toml: line 1, column")],
+)
+def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "bad.toml").write_text("a = ")
+    done = watcher(tmp_path, "validate", "--config", name)
+    first, *more = done.stderr.splitlines()
+    assert done.returncode == 2 and first.startswith(f"watcher: {said}") and more == ["watcher: 1 mistake"]
+
+
+def test_secrets_are_followed_and_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text(BAD.replace("verify", "verfy"))
+    done = watcher(tmp_path, "validate", "--config", "bad.toml", PROBE_PASSWORD="hunter2\n")
+    assert "basic_auth" in done.stderr and "hunter2" not in done.stderr
+
+
+def test_for_machines(tmp_path: Path) -> None:
+    (tmp_path / "good.toml").write_text(GOOD)
+    (tmp_path / "bad.toml").write_text(BAD)
+    done = watcher(tmp_path, "validate", "--json", "--config", "good.toml")
+    assert json.loads(done.stdout) == {"valid": True, "endpoints": 1, "disabled": 0, "problems": []}
+    done = watcher(tmp_path, "validate", "--json", "--config", "bad.toml")
+    found = json.loads(done.stdout)
+    assert (done.returncode, done.stderr, found["valid"], len(found["problems"])) == (2, "", False, 5)
+
+
+def test_a_plugin_may_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "good.toml").write_text(GOOD)
+    done = watcher(tmp_path, "validate", "--config", "good.toml", "--no-plugin", "regex")
+    assert done.returncode == 2 and 'the plugin "regex" is installed but was not chosen' in done.stderr
+    done = watcher(tmp_path, "validate", "--config", "good.toml", "--no-plugin", "regx")
+    assert done.returncode == 2 and 'did you mean "regex"?' in done.stderr
+
+
+def test_the_command_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(GOOD)
+    result = CliRunner().invoke(validate_command, ["--config", str(path)])
+    assert (result.exit_code, result.output) == (0, f"{path}: valid, 1 endpoint\n")
+    path.write_text(BAD)
+    result = CliRunner().invoke(validate_command, ["--config", str(path)])
+    assert isinstance(result.exception, ConfigError) and len(result.exception.problems) == 5
+    assert "--config" in CliRunner().invoke(validate_command, []).output
+
+
+@pytest.mark.parametrize("name", ["endpoints.toml", "reference.toml"])
+def test_the_examples_are_valid(name: str) -> None:
+    conf = Path(__file__).parents[2] / "conf"
+    done = watcher(conf, "validate", "--config", name)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def plugins(*arguments: str) -> Any:
+    """Give what `watcher plugins --json` lists, by name."""
+    listed = json.loads(CliRunner().invoke(plugins_command, ["--json", *arguments]).output)
+    return {plugin["name"]: plugin for plugin in listed}
+
+
+def test_lists_plugins_with_origin_hooks_and_options() -> None:
+    found = plugins()["basic_auth"]
+    assert (found["distribution"], found["version"], found["loaded"]) == ("watcher", __version__, True)
+    assert found["module"] == "watcher.plugins.basic_auth"
+    assert found["hooks"] == ["options", "prepare"]
+    fields = found["options"]["basic_auth"]["fields"]
+    assert fields["password"] == {"type": "a string", "secret": True, "required": True}
+
+
+def test_lists_what_is_not_loaded() -> None:
+    found = plugins("--no-plugin", "regex")["regex"]
+    assert (found["loaded"], found["options"], found["distribution"]) == (False, {}, "watcher")
+
+
+def test_lists_plugins_for_people(tmp_path: Path) -> None:
+    done = watcher(tmp_path, "plugins", "--no-plugin", "status")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert f"regex  (watcher {__version__}, watcher.plugins.regex)" in lines
+    assert f"status  (watcher {__version__}, watcher.plugins.status)  not loaded" in lines
+    assert "      password: a string (required, secret, or password_file)" in lines

@@ -1,0 +1,28 @@
+"""`offload`: values and exceptions come back from the thread, and nothing is printed on the way."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+import watcher
+
+
+def test_a_value_comes_back_from_another_thread() -> None:
+    def where(first: int, *, second: int) -> tuple[int, int]:
+        return threading.get_ident(), first + second
+
+    ident, total = watcher.offload(where, 1, second=2)
+    assert ident != threading.get_ident()
+    assert total == 3
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit])
+def test_an_exception_comes_back_and_is_not_printed(kind: type[BaseException], capfd: pytest.CaptureFixture) -> None:
+    def fail() -> None:
+        raise kind("as expected")
+
+    with pytest.raises(kind, match="as expected"):
+        watcher.offload(fail)
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,230 @@
+"""What an agent does around its workers: the database ready, endpoints in their table, a reload, what is shown.
+
+The supervisor asks for it (`watcher.supervisor.Duties`); `prepare`, `reload` and `ensure` run in its second thread, all
+else in the main one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import pluggy
+
+from watcher import config, figures
+from watcher.config import Config, Settings
+from watcher.discovery import discovered
+from watcher.errors import ConfigError, DatabaseError, DatabaseUnavailable
+from watcher.fleet import Fleet
+from watcher.journal import silence
+from watcher.options import OptionTypes
+from watcher.store import embedded, endpoints, migrations, sources
+from watcher.store.connection import connect, wait
+
+AGAIN_S = 5.0
+TAKEN_SAID = 5
+
+
+class Screen(Protocol):
+    """Where an agent shows itself: `watcher.live.LiveTable` or `watcher.journal.Journal`."""
+
+    def say(self, text: str) -> None:
+        """Tell of the agent itself, from any thread."""
+
+    def tick(self, now: float) -> None:
+        """Show what is due."""
+
+    def close(self, now: float) -> None:
+        """Show the last state."""
+
+
+class Agent:
+    """One run of watcher with a file; a context, which ends the embedded server at last.
+
+    Args:
+        path: the configuration, as the user named it.
+        loaded: what it said at start.
+        plugins: those that are asked for endpoints, with their option types.
+        screen: where to show.
+        fleet: what the workers say.
+        job: what every worker is told besides: `disabled_plugins`, `log_level`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        loaded: Config,
+        plugins: tuple[pluggy.PluginManager, OptionTypes],
+        screen: Screen,
+        fleet: Fleet,
+        job: Mapping[str, Any],
+    ) -> None:
+        self._path = path
+        self._settings = loaded.settings
+        self._plugins, self._types = plugins
+        self._screen = screen
+        self._fleet = fleet
+        self._job = job
+        self._dsn = ""
+        self._server: embedded.Server | None = None
+        self._unsynced: Config | None = loaded
+        self._again_at = 0.0
+        self._stopping = threading.Event()
+        self._on_terminal = sys.stdout.isatty()
+        self._terminal_gone = False
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    # chores, in the supervisor's second thread
+
+    def prepare(self) -> Sequence[Mapping[str, Any]]:
+        """Wait for the database, bring its schema and its endpoints up to date, and give the workers' jobs."""
+        dsn = self._settings.database.dsn
+        if dsn is None:
+            serving = embedded.serve(self._settings.agent.data_dir, self.say, self._stopping.is_set)
+            self._server = self._stack.enter_context(serving)
+            dsn = self._server.dsn
+        self._dsn = str(dsn)
+        while wait(self._dsn, self.say, self._stopping.is_set):
+            try:
+                migrations.migrate(self._dsn, self.say)
+                self._sync(first=True)
+                return self._jobs()
+            except DatabaseUnavailable as error:  # it went away meanwhile
+                self.say(str(error))
+        return ()
+
+    def reload(self) -> None:
+        """Read the file again and apply the difference; a bad file keeps what runs."""
+        try:
+            loaded = config.load(self._path, self._types)
+        except ConfigError as error:
+            for problem in error.problems:
+                self.say(problem)
+            mistakes = figures.counted(len(error.problems), "mistake")
+            self.say(f"not reloaded, {mistakes} in {self._path}; what runs goes on as it was")
+            return
+        for name in differences(self._settings, loaded.settings):
+            self.say(f"{name} has changed; this takes effect after a restart")
+        self._unsynced = loaded
+        self._sync_if_possible()
+
+    def ensure(self) -> None:
+        """Keep the embedded server alive, and make up for a reload that the database was not there for."""
+        if self._server:
+            self._server.ensure()
+        if self._unsynced and time.monotonic() >= self._again_at:
+            self._sync_if_possible()
+
+    def _sync_if_possible(self) -> None:
+        try:
+            self._sync()
+        except DatabaseError as error:
+            if self._again_at == 0.0:
+                self.say(f"{error}; {self._path} is not applied yet, it is tried again")
+            self._again_at = time.monotonic() + AGAIN_S
+
+    def _sync(self, first: bool = False) -> None:
+        """Bring the file's endpoints, and those that plugins discover, into the table, and say what changed."""
+        loaded = self._unsynced
+        with closing(connect(self._dsn, name="watcher supervisor")) as connection:
+            batches = [(self._settings.source, loaded.endpoints)]
+            batches += discovered(self._plugins, self._types, loaded.settings, self.say)
+            for source, specs in batches:
+                synced = endpoints.sync(connection, specs, source)
+                if not first or synced.removed or source != self._settings.source:
+                    self.say(f"{_difference(synced)}: {source}")
+                for name, holder in synced.taken[:TAKEN_SAID]:
+                    self.say(f'endpoint "{name}" is taken over from {holder}')
+                if len(synced.taken) > TAKEN_SAID:
+                    self.say(f"{len(synced.taken) - TAKEN_SAID:,} more endpoints are taken over from other sources")
+            if first:
+                self._tell_of_others(sources.counts(connection), {source for source, _ in batches})
+        self._unsynced, self._again_at = None, 0.0
+
+    def _tell_of_others(self, counts: Mapping[str, int], own: set[str]) -> None:
+        for source, count in sorted(counts.items()):
+            if source not in own:
+                shown = f"watcher endpoints list --config {self._path} --source '{source}'"
+                self.say(f"the table also has {figures.counted(count, 'endpoint')} from {source}, see: {shown}")
+
+    def _jobs(self) -> list[dict[str, Any]]:
+        agent = self._settings.agent
+        job = {
+            "of": agent.workers,
+            "config": str(self._settings.path),
+            "dsn": self._dsn,
+            "data_dir": str(agent.data_dir),
+            "location": agent.location,
+            "variant": agent.variant,
+            "concurrency": agent.concurrency,
+            "keepers": agent.keepers,
+            "batch_rows": agent.batch_rows,
+            "batch_age_s": agent.batch_age_s,
+            "buffer_rows": agent.buffer_rows,
+            **self._job,
+        }
+        return [{"index": index, **job} for index in range(agent.workers)]
+
+    # in the supervisor's loop
+
+    def give_up(self) -> None:
+        """End a wait for the database."""
+        self._stopping.set()
+
+    def terminal_gone(self) -> bool:
+        """Tell whether the terminal that we began on is no more; then nothing is written any more."""
+        if self._on_terminal and not os.isatty(sys.stdout.fileno()):
+            silence(sys.stdout)
+            silence(sys.stderr)
+            self._on_terminal = False
+            self._terminal_gone = True
+        return self._terminal_gone
+
+    def hear(self, line: Mapping[str, Any]) -> None:
+        """Take a worker's status line."""
+        self._fleet.hear(line, time.monotonic())
+
+    def lost(self, index: int) -> str:
+        """Forget a worker, but at the end keep its last state on the screen; say how many rows were not stored yet."""
+        line = self._fleet.last(index) if self._stopping.is_set() else self._fleet.forget(index)
+        buffered = line.get("buffered", 0)
+        return f"; up to {buffered:,} results in its memory are lost" if buffered else ""
+
+    def tick(self) -> None:
+        """Show what is due; a terminal that went away is told to the supervisor by the signal that means it."""
+        try:
+            self._screen.tick(time.monotonic())
+        except OSError:
+            if not self._terminal_gone and self.terminal_gone():
+                os.kill(os.getpid(), signal.SIGHUP)
+
+    def say(self, text: str) -> None:
+        """Tell the operator one line."""
+        self._screen.say(text)
+
+
+def differences(old: Settings, new: Settings) -> list[str]:
+    """Name the settings that differ, without their values: some are secret."""
+    return [
+        f"{part}.{name}"
+        for part in ("database", "agent")
+        for name in getattr(old, part).__struct_fields__
+        if getattr(getattr(old, part), name) != getattr(getattr(new, part), name)
+    ]
+
+
+def _difference(synced: endpoints.Synced) -> str:
+    return ", ".join(f"{getattr(synced, kind):,} {kind}" for kind in ("added", "changed", "removed", "unchanged"))

@@ -1,0 +1,88 @@
+"""`watcher --config F --once`, in a process that was made green: every endpoint once, without a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+import msgspec
+from gevent.pool import Pool
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from watcher import config, descriptors, figures, references, registry
+from watcher.commands import interrupt
+from watcher.commands.record import record
+from watcher.errors import ConfigError
+from watcher.models import Result, Status
+from watcher.plan import Plan, compile_plan
+from watcher.probe import probe
+
+PHASES = ("dns", "connect", "tls", "ttfb", "transfer")
+STYLES = {Status.UP: "green", Status.DOWN: "bold red", Status.MISSED: "yellow"}
+PIPE_COLUMNS = 1000  # where there is no terminal, lines are not cut
+
+
+def run_once(path: Path, disabled: Iterable[str], as_json: bool) -> int:
+    """Check and print; return 1 when an endpoint is not up."""
+    interrupt.raise_here()
+    loaded, plugins, types = registry.configured(path, disabled)
+    specs = [spec for spec in loaded.endpoints if spec.enabled and _is_here(spec, loaded.settings.agent.location)]
+    if not specs:
+        raise ConfigError([f"{path}: has no endpoint to check here; is one enabled?"])
+    descriptors.allow_many()
+    plans = (compile_plan(config.endpoint(spec, types), plugins) for spec in specs)
+    results = _probe_all(plans, loaded.settings.agent.concurrency)
+    if as_json:
+        return _print_lines(results, {spec.name: references.masked(spec.url) for spec in specs})
+    names = {spec.name: position for position, spec in enumerate(specs)}
+    return _print_table(sorted(results, key=lambda result: names[result.endpoint.name]))
+
+
+def _is_here(spec: config.EndpointSpec, location: str) -> bool:
+    return not spec.locations or location in spec.locations
+
+
+def _probe_all(plans: Iterator[Plan], concurrency: int) -> Iterator[Result]:
+    """Give results as they come, with so many probes in flight."""
+    return Pool(concurrency).imap_unordered(probe, plans, maxsize=concurrency)
+
+
+def _print_lines(results: Iterable[Result], urls: Mapping[str, str]) -> int:
+    code = 0
+    for result in results:
+        click.echo(msgspec.json.encode(record(result, urls[result.endpoint.name])))
+        code |= result.status is not Status.UP
+    return code
+
+
+def _print_table(results: Sequence[Result]) -> int:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPE_COLUMNS)
+    console.print(_table(results))
+    counts = {status: sum(result.status is status for result in results) for status in Status}
+    parts = [f"{count:,} {status.value}" for status, count in counts.items() if count]
+    console.print(f"{figures.counted(len(results), 'endpoint')}: {', '.join(parts)}")
+    return int(counts[Status.UP] < len(results))
+
+
+def _table(results: Sequence[Result]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for name in ("status", "endpoint"):
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    for name in ("http", "latency", *PHASES):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("reason", overflow="fold")
+    for result in results:
+        phases = [_took(result, phase) for phase in PHASES]
+        cells = [figures.plain(result.endpoint.name), str(result.http_status or ""), _took(result, "latency")]
+        cause = figures.cause(result.reason.value if result.reason else None, result.detail)
+        table.add_row(Text(result.status.value, STYLES[result.status]), *map(Text, [*cells, *phases, cause]))
+    return table
+
+
+def _took(result: Result, name: str) -> str:
+    return figures.duration(getattr(result, f"{name}_us"))

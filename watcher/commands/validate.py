@@ -1,0 +1,50 @@
+"""`watcher validate`: reads a configuration as the agent would, reports every mistake, and runs nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from watcher import registry
+from watcher.config import Config
+from watcher.errors import ConfigError
+
+
+@click.command(name="validate")
+@click.option(
+    "--config", "path", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The TOML file to read."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: valid, endpoints, disabled, problems.")
+@click.option("--no-plugin", multiple=True, metavar="NAME", help="Do not load this plugin. May be repeated.")
+def command(path: Path, as_json: bool, no_plugin: tuple[str, ...]) -> int:
+    """Read a configuration with all that it includes and report every mistake in it; exit 2 when there is one.
+
+    References to environment variables and files of secrets are followed: what this user, in this environment, could
+    not use is a mistake too. Nothing is connected to and nothing is changed.
+    """
+    try:
+        loaded, _, _ = registry.configured(path, no_plugin)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps({"valid": False, "problems": error.problems}, ensure_ascii=False))
+        return error.exit_code
+    click.echo(_record(loaded) if as_json else _sentence(path, loaded))
+    return 0
+
+
+def _disabled(loaded: Config) -> int:
+    return sum(not spec.enabled for spec in loaded.endpoints)
+
+
+def _record(loaded: Config) -> str:
+    counts = {"endpoints": len(loaded.endpoints), "disabled": _disabled(loaded)}
+    return json.dumps({"valid": True, **counts, "problems": []})
+
+
+def _sentence(path: Path, loaded: Config) -> str:
+    count, disabled = len(loaded.endpoints), _disabled(loaded)
+    share = f", {disabled:,} of them disabled" if disabled else ""
+    return f"{path}: valid, {count:,} endpoint{'s' * (count != 1)}{share}"

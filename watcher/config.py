@@ -1,0 +1,218 @@
+"""TOML into settings and endpoints; every mistake at once, with file, endpoint and key.
+
+The only module that reads the environment. What it gives is frozen and holds no run state.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from watcher import documents, settings
+from watcher.conversion import Report
+from watcher.documents import Document, Documents
+from watcher.errors import ConfigError
+from watcher.models import Endpoint
+from watcher.options import OptionTypes
+from watcher.settings import Agent, Database, Settings
+from watcher.spec import EndpointSpec, Grammar, label
+
+__all__ = [
+    "Agent",
+    "Config",
+    "Database",
+    "EndpointSpec",
+    "Settings",
+    "chosen_plugins",
+    "default_settings",
+    "disabled_plugins",
+    "endpoint",
+    "load",
+    "masked",
+    "read",
+    "specs",
+]
+
+Types = Mapping[str, tuple[Any, str]]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration without mistakes."""
+
+    settings: Settings
+    endpoints: tuple[EndpointSpec, ...]
+
+
+def load(path: Path | Documents, option_types: Types) -> Config:
+    """Load a configuration file with all that it includes.
+
+    Args:
+        path: the main file, or what `read` gave for it.
+        option_types: from `watcher.registry.option_types`.
+
+    Raises:
+        ConfigError: with every mistake in every file.
+    """
+    files = path if isinstance(path, Documents) else read(path)
+    problems = list(files.problems)
+    source = f"file:{os.path.abspath(files.path)}"
+    database, agent = settings.settings(files.main, os.environ, _reporter(problems, str(files.path)))
+    reading = _Reading(_grammar(option_types), source, problems)
+    reading.add_files(files)
+    if problems:
+        raise ConfigError(problems)
+    return Config(
+        settings=Settings(database=database, agent=agent, path=files.path, source=source),
+        endpoints=tuple(reading.specs),
+    )
+
+
+def read(path: Path) -> Documents:
+    """Read the files of a configuration without judging what they say: for `disabled_plugins`, asked before `load`."""
+    return documents.read(path)
+
+
+def disabled_plugins(files: Documents) -> tuple[str, ...]:
+    """Give the plugins that `[agent] disabled_plugins` names; none when it is wrong, which `load` reports."""
+    names = files.main.table("agent").get("disabled_plugins")
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+
+
+def chosen_plugins() -> frozenset[str] | None:
+    """Give the plugins that the variable `WATCHER_PLUGINS` names, or None when it leaves the choice open."""
+    names = (name.strip() for name in os.environ.get("WATCHER_PLUGINS", "").split(","))
+    return frozenset(filter(None, names)) or None
+
+
+def default_settings() -> Settings:
+    """Give the settings that hold without a file.
+
+    Raises:
+        ConfigError: when the environment holds what cannot be used.
+    """
+    problems: list[str] = []
+    database, agent = settings.settings(Document(Path(), {}), os.environ, _reporter(problems))
+    if problems:
+        raise ConfigError(problems)
+    return Settings(database=database, agent=agent)
+
+
+def endpoint(row: Mapping[str, Any] | EndpointSpec, option_types: Types) -> Endpoint:
+    """Give the endpoint that a spec or a row of the table `endpoints` means here and now.
+
+    Equal options become one shared object as long as the same `OptionTypes` is given.
+
+    Raises:
+        ConfigError: with every mistake in the row.
+    """
+    table = msgspec.structs.asdict(row) if isinstance(row, EndpointSpec) else row
+    problems: list[str] = []
+    place = str(table.get("source") or "").removeprefix("file:")
+
+    def report(key: str, text: str) -> None:
+        _reporter(problems, place, label(table))(key, text)
+
+    found = _grammar(option_types).endpoint(table, report)
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def specs(
+    tables: Iterable[Mapping[str, Any]], option_types: Types, source: str, directory: str = "."
+) -> tuple[EndpointSpec, ...]:
+    """Give the specs of tables that come from elsewhere than a file: a plugin, an import.
+
+    Args:
+        tables: each as `[[endpoints]]` has it.
+        option_types: from `watcher.registry.option_types`.
+        source: who they come from, in messages too.
+        directory: where relative paths of files begin.
+
+    Raises:
+        ConfigError: with every mistake in every table.
+    """
+    problems: list[str] = []
+    reading = _Reading(_grammar(option_types), source, problems)
+    reading.add(list(tables), {}, source, os.path.abspath(directory))
+    if problems:
+        raise ConfigError(problems)
+    return tuple(reading.specs)
+
+
+def masked(options: Mapping[str, Any], option_types: Types) -> dict[str, Any]:
+    """Give the options of a spec or row as they may be shown: secrets hidden, references kept."""
+    return _typed(option_types).masked(options)
+
+
+class _Reading:
+    """Gathers the specs of one source; what they may not share, their names, is checked across all files."""
+
+    def __init__(self, grammar: Grammar, source: str, problems: list[str]) -> None:
+        self.specs: list[EndpointSpec] = []
+        self._grammar = grammar
+        self._source = source
+        self._problems = problems
+        self._places: dict[str, tuple[str, int, Document | None]] = {}
+
+    def add_files(self, files: Documents) -> None:
+        """Add the endpoints of each file; defaults hold for the files that it includes too."""
+        defaults: dict[Path, Mapping[str, Any]] = {}
+        for document in files:
+            inherited = defaults[document.parent.path] if document.parent else {}
+            report = _reporter(self._problems, str(document.path), "defaults")
+            own = self._grammar.defaults(document.table("defaults"), report, document.directory)
+            defaults[document.path] = {**inherited, **own}
+            place = str(document.path)
+            self.add(document.endpoints(), defaults[document.path], place, document.directory, document)
+
+    def add(
+        self,
+        tables: list[Any],
+        defaults: Mapping[str, Any],
+        place: str,
+        directory: str,
+        document: Document | None = None,
+    ) -> None:
+        """Add tables that stand in one place; what is wrong is reported under it."""
+        for number, table in enumerate(tables, 1):
+
+            def report(key: str, text: str, table: Any = table, number: int = number) -> None:
+                _reporter(self._problems, place, label(table, number))(key, text)
+
+            if not isinstance(table, Mapping):
+                self._problems.append(f"{place}: endpoint #{number}: expected a table; write [[endpoints]] above it")
+                continue
+            spec = self._grammar.spec(table, defaults, report, directory, self._source)
+            self.specs.append(spec)
+            here = (place, number, document)
+            first = self._places.setdefault(spec.name, here)
+            if first is not here and spec.name:
+                report("name", f"is used twice, by {_spot(first)} and {_spot(here)}; give one of them another name")
+
+
+def _spot(place: tuple[str, int, Document | None]) -> str:
+    path, number, document = place
+    line = document.line(number) if document else None
+    return f"endpoint #{number} of {path}" + (f" (line {line})" if line else "")
+
+
+def _typed(option_types: Types) -> OptionTypes:
+    return option_types if isinstance(option_types, OptionTypes) else OptionTypes(option_types)
+
+
+def _grammar(option_types: Types) -> Grammar:
+    return Grammar(_typed(option_types), os.environ)
+
+
+def _reporter(problems: list[str], *where: str) -> Report:
+    """Give a report that adds a line to the problems, the place before the key."""
+
+    def report(key: str, text: str) -> None:
+        problems.append(": ".join(part for part in (*where, key, text) if part))
+
+    return report

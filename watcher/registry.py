@@ -1,0 +1,174 @@
+"""The plugins of this installation: found by their entry points, checked against the hook specifications.
+
+A plugin is named by its entry point in the group `watcher`. Nothing here is called on the way of a check.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pluggy
+
+from watcher import config, conversion, hookspecs, shapes
+from watcher.errors import UsageError
+from watcher.options import CORE_KEYS, OptionTypes
+
+GROUP = "watcher"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a plugin comes from."""
+
+    distribution: str
+    version: str
+    module: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+class Plugins(pluggy.PluginManager):
+    """The loaded plugins with their origins; `absent` are installed and were not chosen."""
+
+    def __init__(self) -> None:
+        super().__init__(GROUP)
+        self.add_hookspecs(hookspecs)
+        self.origins: dict[str, Origin] = {}
+        self.absent: dict[str, Origin] = {}
+
+    def describe(self, name: str) -> str:
+        """Name a plugin with its distribution, for messages."""
+        return f'plugin "{name}" ({self.origins[name]})' if name in self.origins else f'plugin "{name}"'
+
+
+def plugin_manager(disabled: Collection[str] = ()) -> Plugins:
+    """Load the plugins that are installed, chosen by `WATCHER_PLUGINS` and not disabled.
+
+    Raises:
+        UsageError: a plugin that does not load or that pluggy refuses, a name that none has.
+    """
+    found = _entry_points()
+    chosen = config.chosen_plugins()
+    _check_names(chosen or (), found, "WATCHER_PLUGINS")
+    _check_names(disabled, found, "--no-plugin or agent.disabled_plugins")
+    plugins = Plugins()
+    for name, point in found.items():
+        origin = _origin(point)
+        if name in disabled or (chosen is not None and name not in chosen):
+            plugins.absent[name] = origin
+        else:
+            plugins.origins[name] = origin
+            _register(plugins, name, point)
+    return plugins
+
+
+def configured(path: Path, disabled: Collection[str] = ()) -> tuple[config.Config, Plugins, OptionTypes]:
+    """Load a configuration file with the plugins that it and the command line leave enabled.
+
+    Raises:
+        ConfigError: with every mistake in the file.
+        UsageError: as of `plugin_manager`.
+    """
+    files = config.read(path)
+    plugins = plugin_manager({*disabled, *config.disabled_plugins(files)})
+    types = option_types(plugins)
+    return config.load(files, types), plugins, types
+
+
+def option_types(plugins: pluggy.PluginManager) -> OptionTypes:
+    """Ask the plugins for the keys that endpoints may carry.
+
+    Raises:
+        UsageError: a plugin that breaks, a type that cannot be, a key that is taken.
+    """
+    types: dict[str, tuple[Any, str]] = {}
+    for implementation in plugins.hook.watcher_options.get_hookimpls():
+        name = implementation.plugin_name
+        for key, wanted in _declared(implementation, _described(plugins, name)).items():
+            if key in types:
+                owners = " and ".join(_described(plugins, owner) for owner in (types[key][1], name))
+                raise UsageError(f'option "{key}" is offered by {owners}; go on with --no-plugin and one of the names')
+            types[key] = (wanted, name)
+    return OptionTypes(types, getattr(plugins, "absent", ()))
+
+
+def _entry_points() -> dict[str, metadata.EntryPoint]:
+    points = metadata.entry_points(group=GROUP)
+    if not points:
+        raise UsageError(
+            "no plugin is installed, not even watcher's own: they are found through the metadata of an installation; "
+            "in a checkout run: pip install -e ."
+        )
+    found: dict[str, metadata.EntryPoint] = {}
+    for point in points:
+        if (other := found.setdefault(point.name, point)) is not point:
+            owners = f"{_origin(other)} and of {_origin(point)}"
+            raise UsageError(f'two plugins are named "{point.name}": of {owners}; uninstall one of them')
+    return found
+
+
+def _origin(point: metadata.EntryPoint) -> Origin:
+    distribution = point.dist
+    if distribution is None:
+        return Origin("unknown", "?", point.value)
+    return Origin(distribution.name, distribution.version, point.value)
+
+
+def _check_names(names: Iterable[str], known: Collection[str], where: str) -> None:
+    for name in sorted(set(names) - set(known)):
+        close = conversion.suggestion(name, known) or f"; installed are {', '.join(sorted(known))}"
+        raise UsageError(f'{where}: no plugin "{name}"{close}')
+
+
+def _register(plugins: Plugins, name: str, point: metadata.EntryPoint) -> None:
+    described, remedy = plugins.describe(name), f"; go on without it by --no-plugin {name}"
+    try:
+        plugin = point.load()
+    except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around what a plugin does
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{described} does not load from {point.value}: {reason}{remedy}") from error
+    try:
+        plugins.register(plugin, name=name)
+        plugins.check_pending()
+    except (pluggy.PluginValidationError, ValueError) as error:  # ValueError: registered under another name
+        raise UsageError(f"{described} does not fit watcher's hooks: {_one_line(error)}{remedy}") from error
+    if not plugins.get_hookcallers(plugin):
+        hint = "decorate functions named watcher_… with watcher.hookimpl"
+        raise UsageError(f"{described} implements no hook; {hint}{remedy}")
+
+
+def _one_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()
+
+
+def _described(plugins: pluggy.PluginManager, name: str) -> str:
+    return plugins.describe(name) if isinstance(plugins, Plugins) else f'plugin "{name}"'
+
+
+def _declared(implementation: pluggy.HookImpl, plugin: str) -> Mapping[str, Any]:
+    try:
+        declared = implementation.function()
+    except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around what a plugin does
+        raise UsageError(f"{plugin}: watcher_options: {type(error).__name__}: {error}") from error
+    if not isinstance(declared, Mapping):
+        raise UsageError(f"{plugin}: watcher_options: gives no dict of key and type but {declared!r}")
+    for key, wanted in declared.items():
+        if key in CORE_KEYS:
+            raise UsageError(f'{plugin}: watcher_options: "{key}" is a key of watcher itself; choose another')
+        _check_type(wanted, f'{plugin}: watcher_options: "{key}"')
+    return declared
+
+
+def _check_type(wanted: Any, what: str) -> None:
+    try:
+        shapes.words(wanted)
+        msgspec.convert(None, wanted | None, dec_hook=lambda *_: None)  # refuses unions that it cannot tell apart
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{what}: {error}") from error

