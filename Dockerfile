@@ -29,7 +29,8 @@ FROM ${BASE}
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log \
-    && useradd --system --uid 10001 --gid 0 --home-dir /var/lib/watcher --no-create-home --shell /usr/sbin/nologin watcher \
+    && useradd --system --uid 10001 --gid 0 --no-create-home --home-dir /var/lib/watcher \
+        --shell /usr/sbin/nologin watcher \
     && install --directory --owner=10001 --group=0 --mode=0770 /var/lib/watcher /etc/watcher
 COPY --from=build /opt/watcher /opt/watcher
 COPY deploy/docker/healthcheck.py /opt/watcher/healthcheck.py
@@ -47,7 +48,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
 ARG VERSION=""
 ARG REVISION=""
 LABEL org.opencontainers.image.title="watcher" \
-      org.opencontainers.image.description="Availability monitor: thousands of websites a core, measured on the kernel's clock, in PostgreSQL" \
+      org.opencontainers.image.description="Availability monitor: thousands of websites a core, in PostgreSQL" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

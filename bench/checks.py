@@ -29,6 +29,8 @@ CLIENT, SERVER = 0, 1
 PINNED = ("taskset", "-c", str(CLIENT))
 HERE = Path(__file__).parent
 WARM_S = 8.0
+INTERVAL_S = 5.0
+HTTPS_ENDPOINTS = 3500  # 700 checks/s: what one core does with verification, and some room
 
 
 def main() -> None:
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15, help="of watcher's window")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--checks", type=int, default=3000, help="of each other arm, a round")
+    parser.add_argument("--paced", type=float, default=500, help="up to this rate the others keep watcher's pace")
     parser.add_argument("--schemes", nargs="+", default=["http", "https"])
     options = parser.parse_args()
     os.sched_setaffinity(0, {SERVER})
@@ -47,31 +50,36 @@ def main() -> None:
 
 
 def measure(scheme: str, target: Target, options: argparse.Namespace) -> None:
-    """Measure one scheme and print its table."""
+    """Measure one scheme and print its tables: all at watcher's rate, and the others as fast as they go."""
     url, ca_file = (target.http, "") if scheme == "http" else (target.https, target.ca_file)
-    cost: dict[str, list[float]] = {}
-    notes: dict[str, str] = {}
-    for _ in range(options.rounds):
-        for arm in ("requests", "aiohttp"):
-            checks = options.checks if scheme == "http" else options.checks // 4
-            cost.setdefault(arm, []).append(other(arm, url, ca_file, checks))
-        for count in options.endpoints:
-            if scheme == "https":
-                count = min(count, 3000)
-            name = f"watcher, {count} endpoints every 5 s"
-            spent, notes[name] = watcher(url, ca_file, count, options.seconds)
-            cost.setdefault(name, []).append(spent)
+    for count in options.endpoints:
+        count = min(count, HTTPS_ENDPOINTS) if scheme == "https" else count
+        rate = count / INTERVAL_S
+        others_rate = rate if rate <= options.paced else 0
+        checks = int(rate * options.seconds) if others_rate else options.checks // (1 if scheme == "http" else 4)
+        cost: dict[str, list[float]] = {}
+        for _ in range(options.rounds):
+            for arm in ("requests", "aiohttp"):
+                cost.setdefault(arm, []).append(other(arm, url, ca_file, checks, others_rate))
+            spent, note = watcher(url, ca_file, count, options.seconds)
+            cost.setdefault("watcher", []).append(spent)
+        pace = f"at {others_rate:.0f} checks/s" if others_rate else "as fast as they go"
+        print(f"\n{scheme}, {count} endpoints every {INTERVAL_S:g} s; others {pace}; medians of {options.rounds}")
+        _print(cost, note)
+
+
+def _print(cost: dict[str, list[float]], note: str) -> None:
     medians = {name: statistics.median(values) for name, values in cost.items()}
-    print(f"\n{scheme}, fresh connection, 1 KB page, CPU of the client (median of {options.rounds})")
-    print(f"{'':44}{'µs a check':>11}{'of requests':>13}{'of aiohttp':>12}")
+    print(f"{'CPU of the client':20}{'µs a check':>11}{'of requests':>13}{'of aiohttp':>12}")
     for name, spent in medians.items():
         of_requests, of_aiohttp = spent / medians["requests"], spent / medians["aiohttp"]
-        print(f"{name:44}{spent:11.1f}{of_requests:12.1%}{of_aiohttp:12.1%}  {notes.get(name, '')}")
+        tail = f"  {note}" if name == "watcher" else ""
+        print(f"{name:20}{spent:11.1f}{of_requests:13.1%}{of_aiohttp:12.1%}{tail}", flush=True)
 
 
-def other(arm: str, url: str, ca_file: str, checks: int) -> float:
+def other(arm: str, url: str, ca_file: str, checks: int, rate: float) -> float:
     """Run another client on the client's core."""
-    command = [*PINNED, sys.executable, str(HERE / "arms.py"), arm, url, ca_file, str(checks), "50"]
+    command = [*PINNED, sys.executable, str(HERE / "arms.py"), arm, url, ca_file, str(checks), str(rate)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return float(done.stdout)
 
@@ -80,7 +88,7 @@ def watcher(url: str, ca_file: str, count: int, seconds: float) -> tuple[float, 
     """Run a worker on the client's core for a window; give the CPU µs of a check and what else it said."""
     options = {"regex": "needle"} | ({"tls": {"ca": ca_file}} if ca_file else {})
     specs = [
-        EndpointSpec(name=f"{url}?{number}", url=f"{url}?{number}", interval_s=5.0, timeout_s=5.0, options=options)
+        EndpointSpec(name=f"{url}?{number}", url=f"{url}?{number}", interval_s=INTERVAL_S, timeout_s=5.0, options=options)
         for number in range(count)
     ]
     with database(specs) as (dsn, data_dir), worker(dsn, data_dir) as lines:

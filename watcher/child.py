@@ -26,7 +26,7 @@ class Limits:
 
     drain_s: float = 15.0  # from SIGTERM to SIGKILL
     hang_s: float = 30.0  # without a status line, once there was one
-    boot_s: float = 120.0  # to the first status line: a million plans take a while
+    boot_s: float = 600.0  # to the first status line: a million plans take minutes
     backoff_min_s: float = 0.5
     backoff_max_s: float = 30.0
     healthy_s: float = 60.0  # a life this long forgives those before it

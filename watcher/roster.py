@@ -98,6 +98,7 @@ class Roster:
                 if connection is not None:
                     store_connection.close(connection)
                 connection = None
+                self._cursor = None  # what was deleted meanwhile leaves no trace: read the whole table
                 gevent.sleep(RETRY_S)
 
     def _connect(self) -> Any:

@@ -24,6 +24,7 @@ SOON_US = 5_000_000  # an endpoint whose first slot is further away gets a first
 FIRST_GAP_US = 10_000  # between first checks
 SHOWN_MAX = 60  # endpoints; of more than that only those that are not up are shown
 MISSED_ROWS = 100  # for one endpoint after one gap; the first says how many went before
+SAMPLE_US = 1_000_000
 OWN_CPU_SHARE = 0.5  # of a gap: above it we were busy, below it we did not run
 
 
@@ -94,8 +95,8 @@ class Watch:
         self._plugin_failed = plugin_failed
         self._ending = False
         self._first_us = 0
-        self._ran_us = self._clock.now_us()
-        self._ran_cpu_s = time.process_time()
+        self._ran_us = self._sampled_us = self._clock.now_us()
+        self._sampled_cpu_s = time.process_time()
 
     # what the roster asks
 
@@ -141,7 +142,6 @@ class Watch:
         for due in self._schedule.take(now_us):
             self._start(due, why)
         self._ran_us = self._clock.now_us()
-        self._ran_cpu_s = time.process_time()
         next_us = self._schedule.next_us()
         return IDLE_S if next_us is None else max(0.0, min(IDLE_S, (next_us - self._ran_us) / 1e6))
 
@@ -236,6 +236,11 @@ class Watch:
 
     def _why_late(self, now_us: int) -> Reason:
         """Tell an agent that was too busy from one that did not run at all."""
-        gap_s = (now_us - self._ran_us) / 1e6
-        busy_s = time.process_time() - self._ran_cpu_s
-        return Reason.OVERLOAD if busy_s > gap_s * OWN_CPU_SHARE else Reason.SUSPENDED
+        why = Reason.OVERLOAD
+        if now_us - self._sampled_us > SAMPLE_US:  # the CPU clock costs a system call
+            cpu_s = time.process_time()
+            if now_us - self._ran_us > SAMPLE_US:
+                busy_share = (cpu_s - self._sampled_cpu_s) * 1e6 / (now_us - self._sampled_us)
+                why = Reason.OVERLOAD if busy_share > OWN_CPU_SHARE else Reason.SUSPENDED
+            self._sampled_us, self._sampled_cpu_s = now_us, cpu_s
+        return why

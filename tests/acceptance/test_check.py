@@ -149,7 +149,7 @@ def test_once_prints_a_table_in_the_order_of_the_file(run: Run, write: Write, si
     said = run("--once", "--config", str(write(FILE.format(site=site))))
     assert said.returncode == 1
     lines = said.stdout.splitlines()
-    assert lines[0].split() == "status endpoint http latency dns connect tls ttfb transfer reason".split()
+    assert lines[0].split() == "status endpoint http latency dns connect ttfb transfer reason".split()
     assert [line.split()[:2] for line in lines[1:3]] == [["up", "fine"], ["down", "ill"]]
     assert "status: 500" in lines[2]
     assert lines[3:] == ["2 endpoints: 1 up, 1 down"]

@@ -118,7 +118,7 @@ def test_an_error_becomes_lines_and_an_exit_code(error: str, code: int, lines: l
 
 
 def test_a_reader_that_went_away_is_no_error(write: Write, site: str) -> None:
-    pages = "".join(f'[[endpoints]]\nurl = "{site}/{number}"\n' for number in range(2000))
+    pages = "".join(f'[[endpoints]]\nurl = "{site}/{number}"\n' for number in range(500))
     command = [*WATCHER, "--once", "--json", "--config", str(write(pages))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline()

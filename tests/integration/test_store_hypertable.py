@@ -1,4 +1,4 @@
-"""The time series on TimescaleDB, on a server that has it: WATCHER_TEST_TIMESCALEDB is the DSN of a superuser there."""
+"""The time series on TimescaleDB, on a server that has it: WATCHER_TEST_TIMESCALE_DSN is the DSN of a superuser there."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from watcher.models import Endpoint, Result, Status
 from watcher.store import metrics, migrations
 from watcher.store.connection import Connection, connect
 
-SERVER = os.environ.get("WATCHER_TEST_TIMESCALEDB", "")
+SERVER = os.environ.get("WATCHER_TEST_TIMESCALE_DSN", "")
 NOW = datetime.now(UTC)
 DAY_US = 86_400_000_000
 
-pytestmark = pytest.mark.skipif(not SERVER, reason="WATCHER_TEST_TIMESCALEDB is not set")
+pytestmark = pytest.mark.skipif(not SERVER, reason="WATCHER_TEST_TIMESCALE_DSN is not set")
 
 
 @pytest.fixture(name="hypertable")

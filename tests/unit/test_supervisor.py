@@ -1,4 +1,4 @@
-"""The parts of the supervisor, each alone; with processes: tests/integration/test_supervisor.py."""
+"""The parts of the supervisor, each alone; with processes: tests/integration/test_processes.py."""
 
 from __future__ import annotations
 
@@ -84,15 +84,15 @@ def test_how_a_process_ended() -> None:
 
 
 def test_a_worker_hangs_after_its_silence_and_not_after_ours() -> None:
-    worker = Child(["true"], {"index": 0}, Limits(hang_s=30.0, boot_s=120.0))
-    assert worker.hangs(119.0) is None, "it may take its time to start"
-    assert worker.hangs(121.0) == 121.0
-    worker.heard(100.0)
-    assert worker.hangs(130.0) is None
-    assert worker.hangs(131.0) == 31.0
+    worker = Child(["true"], {"index": 0}, Limits())
+    assert worker.hangs(599.0) is None, "it may take its time to start"
+    assert worker.hangs(601.0) == 601.0
+    worker.heard(700.0)
+    assert worker.hangs(730.0) is None
+    assert worker.hangs(731.0) == 31.0
     worker.forgive(500.0)
-    assert worker.hangs(630.0) is None
-    assert worker.hangs(631.0) == 31.0
+    assert worker.hangs(1230.0) is None
+    assert worker.hangs(1231.0) == 31.0
 
 
 def test_back_off_doubles_from_half_a_second_to_thirty() -> None:
@@ -129,8 +129,8 @@ def test_chores_run_one_after_the_other_in_one_thread_and_tell_their_outcomes() 
     go_on.set()
     for _ in range(3):
         assert woken.acquire(timeout=10)  # pylint: disable=consider-using-with  # it counts, it guards nothing
-    slow, broken, last = list(chores.outcomes())
-    assert (slow[0], broken[0], last[0]) == ("slow", "broken", "last")
-    assert isinstance(broken[2], KeyError) and broken[1] is None
-    assert slow[1] == last[1] != threading.get_ident()
+    told = {name: (value, error) for name, value, error in chores.outcomes()}
+    assert list(told) == ["slow", "broken", "last"]
+    assert told["broken"][0] is None and isinstance(told["broken"][1], KeyError)
+    assert told["slow"] == told["last"] != (threading.get_ident(), None)
     assert not chores.pending and chores.add("slow", lambda: None)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
+import gevent
 import msgspec
 from gevent.pool import Pool
 from rich.console import Console
@@ -22,6 +23,8 @@ from watcher.probe import probe
 
 PHASES = ("dns", "connect", "tls", "ttfb", "transfer")
 STYLES = {Status.UP: "green", Status.DOWN: "bold red", Status.MISSED: "yellow"}
+START_GAP_S = 0.002
+WIDE = 120  # columns, for a table with reasons
 PIPE_COLUMNS = 1000  # where there is no terminal, lines are not cut
 
 
@@ -47,7 +50,14 @@ def _is_here(spec: config.EndpointSpec, location: str) -> bool:
 
 def _probe_all(plans: Iterator[Plan], concurrency: int) -> Iterator[Result]:
     """Give results as they come, with so many probes in flight."""
-    return Pool(concurrency).imap_unordered(probe, plans, maxsize=concurrency)
+    return Pool(concurrency).imap_unordered(probe, _paced(plans), maxsize=concurrency)
+
+
+def _paced(plans: Iterator[Plan]) -> Iterator[Plan]:
+    """Let some time pass between starts: a host that has many endpoints may not take them all at the same instant."""
+    for plan in plans:
+        yield plan
+        gevent.sleep(START_GAP_S)
 
 
 def _print_lines(results: Iterable[Result], urls: Mapping[str, str]) -> int:
@@ -62,26 +72,36 @@ def _print_table(results: Sequence[Result]) -> int:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_COLUMNS)
-    console.print(_table(results))
+    narrow = console.width < WIDE
+    console.print(_table(results, narrow))
+    for result in results if narrow else ():
+        if result.reason:
+            console.print(Text(f"{figures.plain(result.endpoint.name)}: {_cause(result)}"))
     counts = {status: sum(result.status is status for result in results) for status in Status}
     parts = [f"{count:,} {status.value}" for status, count in counts.items() if count]
     console.print(f"{figures.counted(len(results), 'endpoint')}: {', '.join(parts)}")
     return int(counts[Status.UP] < len(results))
 
 
-def _table(results: Sequence[Result]) -> Table:
+def _table(results: Sequence[Result], narrow: bool) -> Table:
+    """Make a row a result; phases that none has are left out, and on a narrow terminal the reasons."""
+    phases = [phase for phase in PHASES if any(_took(result, phase) for result in results)]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for name in ("status", "endpoint"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
-    for name in ("http", "latency", *PHASES):
+    table.add_column("status", no_wrap=True)
+    table.add_column("endpoint", no_wrap=True, overflow="ellipsis")
+    for name in ("http", "latency", *phases):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("reason", overflow="fold")
+    if not narrow:
+        table.add_column("reason", overflow="fold")
     for result in results:
-        phases = [_took(result, phase) for phase in PHASES]
         cells = [figures.plain(result.endpoint.name), str(result.http_status or ""), _took(result, "latency")]
-        cause = figures.cause(result.reason.value if result.reason else None, result.detail)
-        table.add_row(Text(result.status.value, STYLES[result.status]), *map(Text, [*cells, *phases, cause]))
+        cells += [_took(result, phase) for phase in phases] + ([] if narrow else [_cause(result)])
+        table.add_row(Text(result.status.value, STYLES[result.status]), *map(Text, cells))
     return table
+
+
+def _cause(result: Result) -> str:
+    return figures.cause(result.reason.value if result.reason else None, result.detail)
 
 
 def _took(result: Result, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import threading
 import time
@@ -26,22 +27,26 @@ SUMMARIES_S = {"debug": 1.0, "info": SUMMARY_S}
 
 def run(path: Path, disabled: Iterable[str], log_level: str) -> int:
     """Run an agent on a terminal or without one; return the exit code."""
+    signal.signal(signal.SIGTERM, _end)  # process 1 would not take notice of it otherwise
     with announced(f"watcher {__version__}: reading {path}"):
         loaded, plugins, types = registry.configured(path, disabled)
     click.echo(f"watcher {__version__}: {_counted(loaded)} from {path}")
     fleet = Fleet()
-    live = is_terminal()
-    screen = _screen(live, fleet, path, loaded, log_level)
+    screen = _screen(fleet, path, loaded, log_level)
     _log_to(screen, log_level)
     job = {"disabled_plugins": sorted({*disabled, *loaded.settings.agent.disabled_plugins}), "log_level": log_level}
-    with Signals() as signals, Agent(path, loaded, (plugins, types), screen, fleet, job) as agent:
-        try:
-            return Supervisor(
-                agent,
-                signals,
-            ).run()
-        finally:
-            screen.close(time.monotonic())
+    agent = Agent(path, loaded, (plugins, types), screen, fleet, job)
+    del loaded  # once it is in the table, nobody needs it: 100,000 endpoints are 100 MB
+    with Signals() as signals:
+        with agent:
+            try:
+                return Supervisor(agent, signals).run()
+            finally:
+                screen.close(time.monotonic())
+
+
+def _end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def is_terminal() -> bool:
@@ -63,8 +68,8 @@ def announced(text: str) -> Iterator[None]:
         timer.cancel()
 
 
-def _screen(live: bool, fleet: Fleet, path: Path, loaded: Config, log_level: str) -> Screen:
-    if not live:
+def _screen(fleet: Fleet, path: Path, loaded: Config, log_level: str) -> Screen:
+    if not is_terminal():
         return Journal(fleet, sys.stdout, sys.stderr, SUMMARIES_S.get(log_level, float("inf")))
     from watcher.live import LiveTable
 

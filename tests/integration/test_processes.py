@@ -351,7 +351,7 @@ def test_a_signal_during_prepare_gives_up() -> None:
 DRIVER = """
 import sys
 sys.path.insert(0, {here!r})
-import test_supervisor as t
+import test_processes as t
 class Loud(t.Director):
     def say(self, text): print(text, flush=True)
     def reload(self): print("reload", flush=True)
