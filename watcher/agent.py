@@ -20,11 +20,11 @@ import pluggy
 
 from watcher import config, figures
 from watcher.config import Config, Settings
+from watcher.config.options import OptionTypes
 from watcher.discovery import discovered
 from watcher.errors import ConfigError, DatabaseError, DatabaseUnavailable
 from watcher.fleet import Fleet
 from watcher.journal import silence
-from watcher.options import OptionTypes
 from watcher.store import embedded, endpoints, migrations, sources
 from watcher.store.connection import connect, wait
 

@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 import pluggy
 
-from watcher import config, conversion, hookspecs, shapes
+from watcher import config, hookspecs
+from watcher.config import conversion, shapes
+from watcher.config.options import CORE_KEYS, OptionTypes
 from watcher.errors import UsageError
-from watcher.options import CORE_KEYS, OptionTypes
 
 GROUP = "watcher"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from watcher import Options, Secret
-from watcher.options import OptionTypes
+from watcher.config.options import OptionTypes
 
 
 class Login(Options):

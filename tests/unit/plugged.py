@@ -9,7 +9,7 @@ import pluggy
 import requests
 
 from watcher import Endpoint, Failure, hookspecs
-from watcher.options import OptionTypes
+from watcher.config.options import OptionTypes
 
 
 def manager(*plugins: ModuleType) -> pluggy.PluginManager:

@@ -1,4 +1,4 @@
-"""`watcher.conversion`: values of the types asked for, and every mistake in them in plain words."""
+"""`watcher.config.conversion`: values of the types asked for, and every mistake in them in plain words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 
-from watcher import Duration, Options, Secret, conversion
+from watcher import Duration, Options, Secret
+from watcher.config import conversion
 
 
 class Login(Options):

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from watcher import config, documents, registry, settings, spec
-from watcher.options import CORE_KEYS
+from watcher import config, registry
+from watcher.config import documents, settings, spec
+from watcher.config.options import CORE_KEYS
+from watcher.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
@@ -84,7 +86,7 @@ def test_the_messages_shown_are_the_messages(tmp_path: Path) -> None:
         '[[endpoints]]\nname = "login"\nurl = "https://example.com/login"\n'
         'basic_auth = { username = "probe", password = "${PROBE_PASSWORD}" }'
     )
-    with pytest.raises(config.ConfigError) as raised:
+    with pytest.raises(ConfigError) as raised:
         registry.configured(path)
     for problem in raised.value.problems:
         assert f"watcher: {problem.replace(str(path), 'conf/sites.toml')}\n" in TEXT

@@ -1,4 +1,4 @@
-"""`watcher.documents`: files, what they include, and what is wrong with them as files."""
+"""`watcher.config.documents`: files, what they include, and what is wrong with them as files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher import documents
+from watcher.config import documents
 
 
 def problems(directory: Path, name: str = "main.toml") -> list[str]:

@@ -13,8 +13,8 @@ from types import ModuleType, SimpleNamespace
 
 import click
 import plugged
-import plugin_docs
 import pluggy
+import plugin_docs
 import pytest
 import requests
 from click.testing import CliRunner

@@ -1,4 +1,4 @@
-"""`watcher.options`: tables of options, converted, shared, and as they may be shown."""
+"""`watcher.config.options`: tables of options, converted, shared, and as they may be shown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pytest
 from option_types import Login, option_types
 
-from watcher import options
+from watcher.config import options
 
 
 def convert(types: options.OptionTypes, raw: dict[str, Any], **environ: str) -> tuple[dict[str, Any], list[str]]:

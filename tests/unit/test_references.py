@@ -1,10 +1,10 @@
-"""`watcher.references`: `${NAME}` in strings, and texts as they may be shown."""
+"""`watcher.config.references`: `${NAME}` in strings, and texts as they may be shown."""
 
 from __future__ import annotations
 
 import pytest
 
-from watcher import references
+from watcher.config import references
 
 ENVIRON = {"HOST": "db", "EMPTY": "", "BRACES": "${HOST}", "RAW": "caf\udce9"}
 

@@ -1,4 +1,4 @@
-"""`watcher.settings`: what `[database]` and `[agent]` mean, with environment and defaults."""
+"""`watcher.config.settings`: what `[database]` and `[agent]` mean, with environment and defaults."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from watcher import settings
-from watcher.documents import Document
-from watcher.settings import Agent, Database
+from watcher.config import settings
+from watcher.config.documents import Document
+from watcher.config.settings import Agent, Database
 
 DOCUMENT = Path("/etc/watcher/main.toml")
 

@@ -1,4 +1,4 @@
-"""`watcher.shapes`: types in words, and the types of the parts of a value."""
+"""`watcher.config.shapes`: types in words, and the types of the parts of a value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from msgspec import Meta, field
 
-from watcher import Duration, Options, Secret, shapes
+from watcher import Duration, Options, Secret
+from watcher.config import shapes
 
 
 class Colour(enum.Enum):

@@ -1,10 +1,10 @@
-"""`watcher.urls`: which URLs can be watched, and what is said of the others."""
+"""`watcher.config.urls`: which URLs can be watched, and what is said of the others."""
 
 from __future__ import annotations
 
 import pytest
 
-from watcher.urls import fault
+from watcher.config.urls import fault
 
 
 @pytest.mark.parametrize(

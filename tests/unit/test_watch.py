@@ -15,7 +15,6 @@ from watcher.plan import Plan
 from watcher.schedule import phase_us
 from watcher.watch import MISSED_ROWS, Watch
 
-
 S = 1_000_000
 NOW = 1_800_000_000 * S
 

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from watcher import config
-from watcher.documents import Document, Documents
+from watcher.config.documents import Document, Documents
+from watcher.config.options import OptionTypes
 from watcher.errors import ConfigError
-from watcher.options import OptionTypes
 
 
 def configured(function: Callable[..., Any]) -> Callable[..., Any]:

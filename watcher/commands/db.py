@@ -17,7 +17,7 @@ import msgspec
 
 from watcher import figures
 from watcher.commands.configured import configured, read, say
-from watcher.references import masked
+from watcher.config.references import masked
 from watcher.spool import SUFFIX
 
 SECOND_S = 1.0

@@ -12,10 +12,10 @@ import msgspec
 
 from watcher import config, registry
 from watcher.commands.configured import configured, read, say
-from watcher.conversion import suggestion
+from watcher.config.conversion import suggestion
+from watcher.config.options import OptionTypes
+from watcher.config.references import masked
 from watcher.errors import ConfigError, UsageError
-from watcher.options import OptionTypes
-from watcher.references import masked
 from watcher.store import database, endpoints, interchange, sources
 from watcher.store.connection import Connection, connect
 from watcher.store.endpoints import Row, Selection

@@ -14,13 +14,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from watcher import certificate, config, figures, references, registry
+from watcher import certificate, config, figures, registry
 from watcher.commands import interrupt
 from watcher.commands.record import record
-from watcher.config import EndpointSpec
+from watcher.config import EndpointSpec, references
+from watcher.config.options import OptionTypes
 from watcher.errors import UsageError
 from watcher.models import Reason, Result, Status
-from watcher.options import OptionTypes
 from watcher.plan import compile_plan
 from watcher.probe import inspect
 from watcher.transport.exchange import Exchange

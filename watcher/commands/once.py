@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from watcher import config, descriptors, figures, references, registry
+from watcher import config, descriptors, figures, registry
 from watcher.commands import interrupt
 from watcher.commands.record import record
+from watcher.config import references
 from watcher.errors import ConfigError
 from watcher.models import Result, Status
 from watcher.plan import Plan, compile_plan

@@ -9,8 +9,9 @@ from typing import Any
 import click
 import msgspec
 
-from watcher import registry, shapes
-from watcher.options import OptionTypes
+from watcher import registry
+from watcher.config import shapes
+from watcher.config.options import OptionTypes
 
 PREFIX = "watcher_"
 

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import msgspec
 
-from watcher import config, conversion
-from watcher.config import EndpointSpec
+from watcher import config
+from watcher.config import EndpointSpec, conversion
+from watcher.config.options import CORE_KEYS, OptionTypes
 from watcher.errors import ConfigError
-from watcher.options import CORE_KEYS, OptionTypes
 
 FORMATS = ("csv", "ndjson")
 COLUMNS = (*CORE_KEYS, "options")

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Union
 import msgspec
 from msgspec import inspect
 
-from watcher import durations, references
+from watcher import durations
+from watcher.config import references
 from watcher.models import Secret
 
 FILE_SUFFIX = "_file"

@@ -12,30 +12,14 @@ from typing import Any
 
 import msgspec
 
-from watcher import documents, settings
-from watcher.conversion import Report
-from watcher.documents import Document, Documents
+from watcher.config import documents, settings
+from watcher.config.conversion import Report
+from watcher.config.documents import Document, Documents
+from watcher.config.options import OptionTypes
+from watcher.config.settings import Agent, Database, Settings
+from watcher.config.spec import EndpointSpec, Grammar, label
 from watcher.errors import ConfigError
 from watcher.models import Endpoint
-from watcher.options import OptionTypes
-from watcher.settings import Agent, Database, Settings
-from watcher.spec import EndpointSpec, Grammar, label
-
-__all__ = [
-    "Agent",
-    "Config",
-    "Database",
-    "EndpointSpec",
-    "Settings",
-    "chosen_plugins",
-    "default_settings",
-    "disabled_plugins",
-    "endpoint",
-    "load",
-    "masked",
-    "read",
-    "specs",
-]
 
 Types = Mapping[str, tuple[Any, str]]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import tomli
 
-from watcher import conversion, shapes
+from watcher.config import conversion, shapes
 
 MAIN_KEYS = ("database", "agent", "defaults", "endpoints", "include")
 INCLUDED_KEYS = ("defaults", "endpoints", "include")

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from watcher import conversion, references, shapes
-from watcher.conversion import Note, Report
+from watcher.config import conversion, references, shapes
+from watcher.config.conversion import Note, Report
 
 CORE_KEYS = ("name", "url", "interval", "timeout", "enabled", "labels", "locations")
 

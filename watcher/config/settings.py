@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from watcher import conversion, references, shapes
-from watcher.conversion import Note, Report
-from watcher.documents import Document
+from watcher.config import conversion, references, shapes
+from watcher.config.conversion import Note, Report
+from watcher.config.documents import Document
 from watcher.durations import Duration
 from watcher.models import Secret
 

@@ -12,10 +12,11 @@ from typing import Annotated, Any
 
 import msgspec
 
-from watcher import conversion, durations, references, urls
-from watcher.conversion import Note, Report
+from watcher import durations
+from watcher.config import conversion, references, urls
+from watcher.config.conversion import Note, Report
+from watcher.config.options import CORE_KEYS, OptionTypes
 from watcher.models import INTERVAL_MAX_S, INTERVAL_MIN_S, Endpoint
-from watcher.options import CORE_KEYS, OptionTypes
 
 DEFAULT_INTERVAL_S = 60.0
 DEFAULT_TIMEOUT_S = 10.0

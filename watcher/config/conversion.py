@@ -17,7 +17,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from watcher import durations, references, shapes
+from watcher import durations
+from watcher.config import references, shapes
 from watcher.models import Secret
 
 Report = Callable[[str, str], None]

@@ -1,0 +1,33 @@
+"""Configuration: TOML into settings and endpoints; every mistake at once, with file, endpoint and key."""
+
+from watcher.config.configuration import (
+    Agent,
+    Config,
+    Database,
+    EndpointSpec,
+    Settings,
+    chosen_plugins,
+    default_settings,
+    disabled_plugins,
+    endpoint,
+    load,
+    masked,
+    read,
+    specs,
+)
+
+__all__ = [
+    "Agent",
+    "Config",
+    "Database",
+    "EndpointSpec",
+    "Settings",
+    "chosen_plugins",
+    "default_settings",
+    "disabled_plugins",
+    "endpoint",
+    "load",
+    "masked",
+    "read",
+    "specs",
+]
