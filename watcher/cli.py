@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 
 import click
 
-from watcher import __version__, figures
+from watcher import __version__
+from watcher.screen import figures
 from watcher.errors import ConfigError, WatcherError
 
 BUILT_INS = {
@@ -145,7 +146,7 @@ def run_guarded(arguments: list[str] | None = None) -> int:
     except WatcherError as error:
         return _fail(str(error).splitlines(), error.exit_code)
     except BrokenPipeError:
-        from watcher.journal import silence
+        from watcher.screen.journal import silence
 
         silence(sys.stdout)  # the interpreter flushes once more at its end
         return BROKEN_PIPE

@@ -15,7 +15,6 @@ if __name__ == "__main__":
 import gc
 import logging
 import os
-import resource
 import signal
 import sys
 import time
@@ -28,6 +27,7 @@ from gevent.event import Event
 from gevent.fileobject import FileObject
 
 from watcher import __version__, registry
+from watcher.descriptors import allow_many
 from watcher.errors import DatabaseError, WatcherError
 from watcher.keeper import Buffer, Keepers
 from watcher.leases import FixedShare
@@ -95,7 +95,7 @@ class Worker:
         """Work until a signal, or the end of the supervisor."""
         gevent.signal_handler(signal.SIGTERM, self._ending.set)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _raise_open_files()
+        allow_many()
         agent_id = self._arrive()
         if agent_id is None:
             return
@@ -194,12 +194,6 @@ class Worker:
             out.flush()
         except OSError:
             self._ending.set()  # nobody reads any more
-
-
-def _raise_open_files() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _until_end_of_input(stdin: Any, worker: Worker) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from watcher import figures
+from watcher.screen import figures
 
 
 @pytest.mark.parametrize(

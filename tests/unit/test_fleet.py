@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from watcher.fleet import CHANGES, FAILURES, Fleet
+from watcher.screen.fleet import CHANGES, FAILURES, Fleet
 
 
 def line(worker: int = 0, pid: int = 1, at_s: float = 0.0, **more: Any) -> dict[str, Any]:

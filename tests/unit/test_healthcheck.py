@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.supervisor import WORKER_COMMAND
+from watcher.agent.supervisor import WORKER_COMMAND
 
 SCRIPT = Path(__file__).parents[2] / "deploy/docker/healthcheck.py"
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from watcher.fleet import Fleet
-from watcher.journal import CHANGES_A_SECOND, Journal
+from watcher.screen.fleet import Fleet
+from watcher.screen.journal import CHANGES_A_SECOND, Journal
 
 NOON_S = 1_800_000_000  # 2027-01-15T08:00:00Z, by date(1)
 

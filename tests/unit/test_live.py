@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from watcher.fleet import Fleet
-from watcher.live import LiveTable, picture
+from watcher.screen.fleet import Fleet
+from watcher.screen.live import LiveTable, picture
 
 NOON_S = 1_800_000_000
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from watcher import child
-from watcher.child import Child, Limits, Lines
-from watcher.chores import Chores
-from watcher.signals import Signals
-from watcher.supervisor import _describe, _status
+from watcher.agent import child
+from watcher.agent.child import Child, Limits, Lines
+from watcher.agent.chores import Chores
+from watcher.agent.signals import Signals
+from watcher.agent.supervisor import _describe, _status
 
 ROOT = Path(__file__).parents[2]
 OWN = ("child", "chores", "reaper", "signals", "supervisor")
@@ -26,15 +26,15 @@ OWN = ("child", "chores", "reaper", "signals", "supervisor")
 
 @pytest.mark.parametrize("name", OWN)
 def test_it_needs_the_standard_library_alone(name: str) -> None:
-    tree = ast.parse((ROOT / f"watcher/{name}.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / f"watcher/agent/{name}.py").read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    allowed = {f"watcher.{module}" for module in (*OWN, "errors")}
+    allowed = {f"watcher.agent.{module}" for module in OWN} | {"watcher.errors"}
     assert {module for module in imported if module.partition(".")[0] not in sys.stdlib_module_names} <= allowed
 
 
 def test_an_agent_is_not_patched() -> None:
-    program = "import watcher.commands.run, watcher.live, socket; print(socket.socket.__module__)"
+    program = "import watcher.commands.run, watcher.screen.live, socket; print(socket.socket.__module__)"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ended.stdout == "socket\n"
 

@@ -15,9 +15,9 @@ from typing import Any
 import click
 import msgspec
 
-from watcher import figures
 from watcher.commands.configured import configured, read, say
 from watcher.config.references import masked
+from watcher.screen import figures
 from watcher.spool import SUFFIX
 
 SECOND_S = 1.0

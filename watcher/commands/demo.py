@@ -16,9 +16,9 @@ from pathlib import Path
 
 import click
 
-from watcher import figures
 from watcher.commands.generate import write
 from watcher.errors import WatcherError
+from watcher.screen import figures
 from watcher.testserver.invention import Mix, Weighted, invent
 from watcher.testserver.process import ServerProcess
 

@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from watcher import certificate, config, figures, registry
+from watcher import config, registry
 from watcher.commands import interrupt
 from watcher.commands.record import record
 from watcher.config import EndpointSpec, references
@@ -23,6 +23,7 @@ from watcher.errors import UsageError
 from watcher.models import Reason, Result, Status
 from watcher.plan import compile_plan
 from watcher.probe import inspect
+from watcher.screen import certificate, figures
 from watcher.transport.exchange import Exchange
 
 BAR_COLUMNS = 40

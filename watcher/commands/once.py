@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from watcher import config, descriptors, figures, registry
+from watcher import config, descriptors, registry
 from watcher.commands import interrupt
 from watcher.commands.record import record
 from watcher.config import references
@@ -21,6 +21,7 @@ from watcher.errors import ConfigError
 from watcher.models import Result, Status
 from watcher.plan import Plan, compile_plan
 from watcher.probe import probe
+from watcher.screen import figures
 
 PHASES = ("dns", "connect", "tls", "ttfb", "transfer")
 STYLES = {Status.UP: "green", Status.DOWN: "bold red", Status.MISSED: "yellow"}

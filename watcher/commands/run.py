@@ -13,13 +13,14 @@ from pathlib import Path
 
 import click
 
-from watcher import __version__, figures, registry
-from watcher.agent import Agent, Screen
+from watcher import __version__, registry
+from watcher.agent.agent import Agent, Screen
+from watcher.agent.signals import Signals
+from watcher.agent.supervisor import Supervisor
 from watcher.config import Config
-from watcher.fleet import Fleet
-from watcher.journal import SUMMARY_S, Journal
-from watcher.signals import Signals
-from watcher.supervisor import Supervisor
+from watcher.screen import figures
+from watcher.screen.fleet import Fleet
+from watcher.screen.journal import SUMMARY_S, Journal
 
 PATIENCE_S = 1.5  # a file that takes longer to read is announced before
 SUMMARIES_S = {"debug": 1.0, "info": SUMMARY_S}
@@ -71,7 +72,7 @@ def announced(text: str) -> Iterator[None]:
 def _screen(fleet: Fleet, path: Path, loaded: Config, log_level: str) -> Screen:
     if not is_terminal():
         return Journal(fleet, sys.stdout, sys.stderr, SUMMARIES_S.get(log_level, float("inf")))
-    from watcher.live import LiveTable
+    from watcher.screen.live import LiveTable
 
     return LiveTable(fleet, f"watcher {__version__}  {path}  {loaded.settings.agent.location}", sys.stdout)
 

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from watcher import figures
-from watcher.fleet import Fleet, Totals
+from watcher.screen import figures
+from watcher.screen.fleet import Fleet, Totals
 
 REFRESH_S = 0.5
 UNSHOWN_LINES = 200  # log lines kept between two refreshes

@@ -7,9 +7,10 @@ from typing import Any
 
 import pluggy
 
-from watcher import config, figures
+from watcher import config
 from watcher.config import EndpointSpec, Settings
 from watcher.errors import ConfigError
+from watcher.screen import figures
 
 
 def discovered(

@@ -1,6 +1,6 @@
 """What an agent does around its workers: the database ready, endpoints in their table, a reload, what is shown.
 
-The supervisor asks for it (`watcher.supervisor.Duties`); `prepare`, `reload` and `ensure` run in its second thread, all
+The supervisor asks for it (`watcher.agent.supervisor.Duties`); `prepare`, `reload` and `ensure` run in its second thread, all
 else in the main one.
 """
 
@@ -18,13 +18,14 @@ from typing import Any, Protocol, Self
 
 import pluggy
 
-from watcher import config, figures
+from watcher import config
+from watcher.agent.discovery import discovered
 from watcher.config import Config, Settings
 from watcher.config.options import OptionTypes
-from watcher.discovery import discovered
 from watcher.errors import ConfigError, DatabaseError, DatabaseUnavailable
-from watcher.fleet import Fleet
-from watcher.journal import silence
+from watcher.screen import figures
+from watcher.screen.fleet import Fleet
+from watcher.screen.journal import silence
 from watcher.store import embedded, endpoints, migrations, sources
 from watcher.store.connection import connect, wait
 
@@ -33,7 +34,7 @@ TAKEN_SAID = 5
 
 
 class Screen(Protocol):
-    """Where an agent shows itself: `watcher.live.LiveTable` or `watcher.journal.Journal`."""
+    """Where an agent shows itself: `watcher.screen.live.LiveTable` or `watcher.screen.journal.Journal`."""
 
     def say(self, text: str) -> None:
         """Tell of the agent itself, from any thread."""

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
-from watcher import figures
-from watcher.fleet import Fleet, Totals
+from watcher.screen import figures
+from watcher.screen.fleet import Fleet, Totals
 
 CHANGES_A_SECOND = 20
 FIRST_SUMMARY_S = 10.0

@@ -1,6 +1,6 @@
 """One worker process and all its lives: starts it, reads what it says, knows when it may start again.
 
-Standard library only. It never decides that the agent ends: `watcher.supervisor` does.
+Standard library only. It never decides that the agent ends: `watcher.agent.supervisor` does.
 """
 
 from __future__ import annotations
