@@ -46,6 +46,7 @@ DRAIN_S = 12.0
 COLLECT_AFTER = 50_000  # objects; what is loaded once is frozen, the way of a check makes no cycles
 PLUGIN_LOG_S = 60.0
 RETRY_S = 2.0
+SEEN_S = 60.0
 
 log = logging.getLogger("watcher")
 
@@ -111,7 +112,7 @@ class Worker:
         )
         self._keepers.start()
         tasks = (self._watch.run, self._outlets.run, self._roster.follow, self._tell)
-        background = [gevent.spawn(task) for task in tasks]
+        background = [*map(gevent.spawn, tasks), gevent.spawn(self._be_seen, agent_id)]
         gc.collect()
         gc.freeze()
         gc.set_threshold(COLLECT_AFTER, 20, 100)
@@ -147,6 +148,20 @@ class Worker:
             )
         finally:
             store_connection.close(connection)
+
+    def _be_seen(self, agent_id: int) -> None:
+        while True:
+            gevent.sleep(SEEN_S)
+            try:
+                connection = store_connection.connect(self._job.dsn, name="watcher worker")
+            except DatabaseError:
+                continue  # the keepers tell of it
+            try:
+                agents.seen(connection, agent_id)
+            except DatabaseError:
+                pass
+            finally:
+                store_connection.close(connection)
 
     def _drain(self) -> None:
         if not self._watch.stop(DRAIN_S * 0.6):

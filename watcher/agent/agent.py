@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -26,10 +27,11 @@ from watcher.errors import ConfigError, DatabaseError, DatabaseUnavailable
 from watcher.screen import figures
 from watcher.screen.fleet import Fleet
 from watcher.screen.journal import silence
-from watcher.store import embedded, endpoints, migrations, sources
+from watcher.store import embedded, endpoints, metrics, migrations, sources
 from watcher.store.connection import connect, wait
 
 AGAIN_S = 5.0
+UPKEEP_S = 3600.0
 TAKEN_SAID = 5
 
 
@@ -77,6 +79,7 @@ class Agent:
         self._server: embedded.Server | None = None
         self._unsynced: Config | None = loaded
         self._again_at = 0.0
+        self._upkeep_at = 0.0
         self._stopping = threading.Event()
         self._on_terminal = sys.stdout.isatty()
         self._terminal_gone = False
@@ -128,6 +131,20 @@ class Agent:
             self._server.ensure()
         if self._unsynced and time.monotonic() >= self._again_at:
             self._sync_if_possible()
+        if time.monotonic() >= self._upkeep_at:
+            self._upkeep_at = time.monotonic() + UPKEEP_S
+            self._keep_to_length()
+
+    def _keep_to_length(self) -> None:
+        """Make days ahead and drop those that are too old; any agent may, and a day too few is made when it is needed."""
+        try:
+            with closing(connect(self._dsn, name="watcher upkeep", autocommit=True)) as connection:
+                done = metrics.upkeep(connection, datetime.now(UTC), self._settings.database.keep_days)
+        except DatabaseError as error:
+            self.say(f"results older than database.keep_days are not dropped: {error}")
+            return
+        if done.expired:
+            self.say(f"dropped {figures.counted(len(done.expired), 'day')} of results, by database.keep_days")
 
     def _sync_if_possible(self) -> None:
         try:

@@ -24,9 +24,10 @@ BATCH_AGE_S = (0.01, 60.0)
 
 
 class Database(msgspec.Struct, frozen=True, kw_only=True):
-    """Where results go; without a DSN the embedded PostgreSQL under `Agent.data_dir`."""
+    """Where results go, and for how long; without a DSN the embedded PostgreSQL under `Agent.data_dir`."""
 
     dsn: Secret | None = None
+    keep_days: int = 90
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +59,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
-DATABASE_TYPES: Mapping[str, Any] = shapes.with_files({"dsn": Secret})
+DATABASE_TYPES: Mapping[str, Any] = shapes.with_files(
+    {"dsn": Secret, "keep_days": Annotated[int, msgspec.Meta(ge=1, le=36_500)]}
+)
 AGENT_TYPES: Mapping[str, Any] = {
     "data_dir": Path,
     "location": Word,
@@ -87,13 +90,14 @@ def _database(document: Document, environ: Mapping[str, str], report: Report) ->
     note = Note(report)
     if isinstance(written, str):
         table["dsn"] = _with_password(written, environ)
-    given = _converted(document, "database", table, DATABASE_TYPES, note, environ).get("dsn")
-    if not table and (given := environ.get("WATCHER_DATABASE_DSN") or None):
+    values = _converted(document, "database", table, DATABASE_TYPES, note, environ)
+    given = values.pop("dsn", None)
+    if not {"dsn", "dsn_file"} & table.keys() and (given := environ.get("WATCHER_DATABASE_DSN") or None):
         note = Note(lambda _, text: report("WATCHER_DATABASE_DSN (environment)", text))
     wrong = _dsn_fault(given) if given is not None else None
     if wrong and not {"database.dsn", "database.dsn_file"} & set(note.keys):
         note("database.dsn", wrong)
-    return Database(dsn=None if given is None else Secret(given))
+    return Database(dsn=None if given is None else Secret(given), **values)
 
 
 _USERINFO = re.compile(r"(?P<scheme>postgres(?:ql)?://)(?P<userinfo>(?:\$\{[^}]*\}|[^@/?#])*)(?P<rest>@.*)", re.S)
