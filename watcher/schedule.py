@@ -52,9 +52,8 @@ class Schedule:
         self._location = location
         self._tick_us = tick_us
         self._ticks: list[int] = []  # a heap
-        self._due: dict[int, list[int]] = {}  # tick: ids
-        self._slots: dict[int, tuple[int, int]] = {}  # id: (next due time, interval)
-        self._off_grid: set[int] = set()  # those whose next due time is a first check
+        self._due: dict[int, list[_Slot]] = {}  # tick: what is due in it
+        self._slots: dict[int, _Slot] = {}  # endpoint id: its next slot
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -66,19 +65,19 @@ class Schedule:
             first_us: do its first check then, before its first slot on the grid.
         """
         known = self._slots.get(endpoint_id)
-        if known is not None and known[1] == interval_us:
+        if known is not None and known.interval_us == interval_us:
             return
-        self._off_grid.discard(endpoint_id)
-        due_us = self._after(endpoint_id, interval_us, now_us)
-        if first_us is not None and first_us < due_us:
-            due_us = first_us
-            self._off_grid.add(endpoint_id)
-        self._put(endpoint_id, due_us, interval_us)
+        self.remove(endpoint_id)
+        slot = self._slots[endpoint_id] = _Slot(endpoint_id, interval_us)
+        due_us = self._after(slot, now_us)
+        slot.off_grid = first_us is not None and first_us < due_us
+        self._put(slot, first_us if first_us is not None and slot.off_grid else due_us)
 
     def remove(self, endpoint_id: int) -> None:
-        """Forget an endpoint; where it is still listed it is passed over."""
-        self._slots.pop(endpoint_id, None)
-        self._off_grid.discard(endpoint_id)
+        """Forget an endpoint."""
+        slot = self._slots.pop(endpoint_id, None)
+        if slot is not None:
+            slot.interval_us = 0  # where it is listed it is passed over
 
     def next_us(self) -> int | None:
         """Give when there is something to take next, at the earliest; None when there never is."""
@@ -90,38 +89,47 @@ class Schedule:
         Of several slots of an endpoint that have gone by the last one is due, the others are missed.
         """
         taken: list[Due] = []
-        tick_us, slots = self._tick_us, self._slots
-        while self._ticks and (self._ticks[0] + 1) * tick_us <= now_us:
-            tick = heapq.heappop(self._ticks)
-            for endpoint_id in self._due.pop(tick):
-                slot = slots.get(endpoint_id)
-                if slot is not None and slot[0] // tick_us == tick:
-                    taken.append(self._serve(endpoint_id, slot[0], slot[1], now_us))
+        while self._ticks and (self._ticks[0] + 1) * self._tick_us <= now_us:
+            for slot in self._due.pop(heapq.heappop(self._ticks)):
+                if slot.interval_us:
+                    taken.append(self._serve(slot, now_us))
         return taken
 
-    def _serve(self, endpoint_id: int, at_us: int, interval_us: int, now_us: int) -> Due:
-        next_us = at_us + interval_us
-        if next_us > now_us and endpoint_id not in self._off_grid:
-            self._put(endpoint_id, next_us, interval_us)
-            return Due(endpoint_id, at_us, NONE_MISSED)
-        slot_us, next_us = at_us, self._after(endpoint_id, interval_us, now_us)
-        if endpoint_id in self._off_grid:
-            self._off_grid.discard(endpoint_id)
-            slot_us = self._after(endpoint_id, interval_us, at_us)
-        last_us = next_us - interval_us
-        self._put(endpoint_id, next_us, interval_us)
-        return Due(endpoint_id, max(at_us, last_us), range(slot_us, last_us, interval_us))
+    def _serve(self, slot: _Slot, now_us: int) -> Due:
+        at_us = slot.due_us
+        next_us = at_us + slot.interval_us
+        if next_us > now_us and not slot.off_grid:
+            self._put(slot, next_us)
+            return Due(slot.endpoint_id, at_us, NONE_MISSED)
+        first_us = self._after(slot, at_us) if slot.off_grid else at_us  # the first on the grid that may be missed
+        next_us = self._after(slot, now_us)
+        last_us = next_us - slot.interval_us
+        slot.off_grid = False
+        self._put(slot, next_us)
+        return Due(slot.endpoint_id, max(at_us, last_us), range(first_us, last_us, slot.interval_us))
 
-    def _put(self, endpoint_id: int, due_us: int, interval_us: int) -> None:
-        self._slots[endpoint_id] = due_us, interval_us
+    def _put(self, slot: _Slot, due_us: int) -> None:
+        slot.due_us = due_us
         tick = due_us // self._tick_us
         listed = self._due.get(tick)
         if listed is None:
-            self._due[tick] = [endpoint_id]
+            self._due[tick] = [slot]
             heapq.heappush(self._ticks, tick)
         else:
-            listed.append(endpoint_id)
+            listed.append(slot)
 
-    def _after(self, endpoint_id: int, interval_us: int, now_us: int) -> int:
-        phase = phase_us(endpoint_id, self._location, interval_us)
-        return now_us - (now_us - phase) % interval_us + interval_us
+    def _after(self, slot: _Slot, time_us: int) -> int:
+        phase = phase_us(slot.endpoint_id, self._location, slot.interval_us)
+        return time_us - (time_us - phase) % slot.interval_us + slot.interval_us
+
+
+class _Slot:
+    """The next due time of an endpoint; `off_grid` for a first check."""
+
+    __slots__ = ("due_us", "endpoint_id", "interval_us", "off_grid")
+
+    def __init__(self, endpoint_id: int, interval_us: int) -> None:
+        self.endpoint_id = endpoint_id
+        self.interval_us = interval_us
+        self.due_us = 0
+        self.off_grid = False

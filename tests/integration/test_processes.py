@@ -390,7 +390,8 @@ def test_workers_end_when_the_supervisor_is_killed() -> None:
 
 
 def test_workers_are_not_blamed_for_a_time_in_which_the_supervisor_itself_was_stopped() -> None:
-    process, worker = drive("import watcher.agent.supervisor\nwatcher.agent.supervisor.GAP_S = 0.7", "limits=t.Limits(hang_s=1.0)")
+    setup = "import watcher.agent.supervisor\nwatcher.agent.supervisor.GAP_S = 0.7"
+    process, worker = drive(setup, "limits=t.Limits(hang_s=1.0)")
     with process:
         os.kill(worker, signal.SIGSTOP)  # the machine is frozen: both
         process.send_signal(signal.SIGSTOP)

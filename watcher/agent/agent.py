@@ -1,7 +1,7 @@
 """What an agent does around its workers: the database ready, endpoints in their table, a reload, what is shown.
 
-The supervisor asks for it (`watcher.agent.supervisor.Duties`); `prepare`, `reload` and `ensure` run in its second thread, all
-else in the main one.
+The supervisor asks for it (`watcher.agent.supervisor.Duties`); `prepare`, `reload` and `ensure` run in its second
+thread, all else in the main one.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Agent:
             self._keep_to_length()
 
     def _keep_to_length(self) -> None:
-        """Make days ahead and drop those that are too old; any agent may, and a day too few is made when it is needed."""
+        """Make days ahead and drop those that are too old; any agent may, and a missing day is made when needed."""
         try:
             with closing(connect(self._dsn, name="watcher upkeep", autocommit=True)) as connection:
                 done = metrics.upkeep(connection, datetime.now(UTC), self._settings.database.keep_days)

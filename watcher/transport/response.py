@@ -33,17 +33,41 @@ class lazy:  # pylint: disable=invalid-name  # it is used as property is
 
 
 class Headers(CaseInsensitiveDict):
-    """Header fields as `requests` has them; those that occur more than once are joined by a comma (RFC 9110, 5.3)."""
+    """Header fields as `requests` has them; those that occur more than once are joined by a comma (RFC 9110, 5.3).
+
+    One field is found in the bytes without a parse of all: most steps look at none, or at the Content-Type.
+    """
 
     def __init__(self, head: bytes) -> None:
         # deliberately not super().__init__(): filling its store one by one takes longer than parsing
         # pylint: disable=super-init-not-called
+        end = head.find(b"\r\n\r\n")
+        self._whole = end < 0 or head[9:10] == b"1"  # lone LFs, or interim responses before it: for the parser
+        self._head = head if self._whole else head[: end + 4]
+        self._lower = self._head.lower()
+
+    @lazy
+    def _store(self) -> OrderedDict[str, tuple[str, str]]:
         store: OrderedDict[str, tuple[str, str]] = OrderedDict()
-        for raw_name, raw_value in header_fields(head):
+        for raw_name, raw_value in header_fields(self._head):
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             key = name.lower()
             store[key] = (name, f"{store[key][1]}, {value}" if key in store else value)
-        self._store = store
+        return store
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Give a field, or the default."""
+        if self._whole:
+            return super().get(key, default)
+        line = b"\n" + key.lower().encode("latin-1") + b":"
+        at = self._lower.find(line)
+        if at < 0:
+            return default
+        begin = at + len(line)
+        end = self._head.find(b"\n", begin)
+        if self._lower.find(line, begin) >= 0 or self._head[end + 1 : end + 2] in (b" ", b"\t"):
+            return super().get(key, default)  # more than once, or folded
+        return self._head[begin:end].strip().decode("latin-1")
 
 
 class Response(requests.Response):
