@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -125,7 +127,13 @@ def _refuse_misplaced(ctx: click.Context) -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
+    if os.getpid() == 1:  # as in a container: the kernel keeps from it the signals that it does not handle
+        signal.signal(signal.SIGTERM, _end)
     sys.exit(run_guarded(arguments))
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def run_guarded(arguments: list[str] | None = None) -> int:

@@ -84,6 +84,7 @@ class Keepers:
     Args:
         handed_over: told of each batch once it is safe.
         say: told, in a line, when the database goes and comes.
+        broke: told of a greenlet that an exception ended.
     """
 
     def __init__(  # pylint: disable=too-many-arguments
@@ -97,6 +98,7 @@ class Keepers:
         age_s: float,
         handed_over: Callable[[list[Result]], None],
         say: Callable[[str], None],
+        broke: Callable[[gevent.Greenlet], None],
     ) -> None:
         self.tally = Tally()
         self._buffer = buffer
@@ -104,6 +106,7 @@ class Keepers:
         self._agent_id = agent_id
         self._age_s = age_s
         self._handed_over = handed_over
+        self._broke = broke
         self._ending = False
         self._links = [Link(dsn, f"watcher keeper {number}", self.tally, say) for number in range(count + 1)]
         self._greenlets: list[gevent.Greenlet] = []
@@ -114,6 +117,8 @@ class Keepers:
         replayer, *keepers = self._links
         self._greenlets = [gevent.spawn(self._keep, link) for link in keepers]
         self._greenlets.append(gevent.spawn(self._replay, replayer))
+        for greenlet in self._greenlets:
+            greenlet.link_exception(self._broke)
 
     def finish(self, timeout_s: float) -> None:
         """Drain what is left, into the spool where the database is away, and end."""

@@ -128,6 +128,8 @@ class Incident(msgspec.Struct, frozen=True):
 class Step:
     """A plugin's part in a plan; override either method, or both. Made once per endpoint, called at each check."""
 
+    __slots__ = ()
+
     def before(self, request: requests.PreparedRequest) -> None:
         """Change the request of this one check, e.g. give it a token that rotates."""
 

@@ -46,7 +46,8 @@ class Roster:
     Args:
         share: which shards are ours.
         location: endpoints that name locations are ours only when this is among them.
-        say: told, in a line, of endpoints that cannot be used and of a database that is away.
+        say: told, in a line, of endpoints that cannot be used.
+        loaded: told when the whole table was read.
     """
 
     def __init__(  # pylint: disable=too-many-arguments
@@ -58,6 +59,7 @@ class Roster:
         share: Share,
         location: str,
         say: Callable[[str], None],
+        loaded: Callable[[], None],
     ) -> None:
         self._dsn = dsn
         self._plugins = plugins
@@ -66,19 +68,8 @@ class Roster:
         self._share = share
         self._location = location
         self._say = say
+        self._loaded = loaded
         self._cursor: Any = None
-
-    def load(self) -> None:
-        """Read the whole table once.
-
-        Raises:
-            DatabaseError: it cannot be read.
-        """
-        connection = self._connect()
-        try:
-            self._read_all(connection)
-        finally:
-            store_connection.close(connection)
 
     def follow(self) -> None:
         """Follow the table for ever; to be run in a greenlet."""
@@ -115,6 +106,7 @@ class Roster:
                 gevent.sleep(0)
         for endpoint_id in [known for known in self._follower.known() if known not in ours]:
             self._follower.drop(endpoint_id)
+        self._loaded()
 
     def _read_changes(self, connection: Any) -> None:
         if self._cursor is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 SHARDS = 4096
 TICK_US = 5_000
@@ -29,15 +29,30 @@ def _hash(purpose: bytes, text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=purpose).digest(), "big")
 
 
-class Due(NamedTuple):
-    """An endpoint whose time has come; `missed` are the due times of its slots that went by before this one."""
+class Slot:
+    """The next due time of an endpoint; who schedules derives from it what is to be given back when the time has come."""
 
-    endpoint_id: int
+    __slots__ = ("due_us", "endpoint_id", "interval_us", "off_grid")
+
+    def __init__(self, endpoint_id: int, interval_us: int) -> None:
+        self.endpoint_id = endpoint_id
+        self.interval_us = interval_us  # 0 when it is cancelled
+        self.due_us = 0
+        self.off_grid = False  # it is a first check
+
+
+Item = TypeVar("Item", bound=Slot)
+
+
+class Due(NamedTuple, Generic[Item]):
+    """A slot whose time has come; `missed` are the due times of the endpoint that went by before this one."""
+
+    slot: Item
     at_us: int
     missed: range
 
 
-class Schedule:
+class Schedule(Generic[Item]):
     """The due times of all endpoints of one worker.
 
     Due times within one tick are served together, at its end: waking up for each costs more than a check, and a list a
@@ -52,63 +67,54 @@ class Schedule:
         self._location = location
         self._tick_us = tick_us
         self._ticks: list[int] = []  # a heap
-        self._due: dict[int, list[_Slot]] = {}  # tick: what is due in it
-        self._slots: dict[int, _Slot] = {}  # endpoint id: its next slot
+        self._due: dict[int, list[Item]] = {}  # tick: what is due in it
 
-    def __len__(self) -> int:
-        return len(self._slots)
-
-    def add(self, endpoint_id: int, interval_us: int, now_us: int, first_us: int | None = None) -> None:
-        """Put an endpoint on its fixed grid; one that keeps its interval keeps its next due time.
+    def add(self, slot: Item, now_us: int, first_us: int | None = None) -> None:
+        """Put a slot on its fixed grid, or put it anew when its interval has changed.
 
         Args:
-            first_us: do its first check then, before its first slot on the grid.
+            first_us: do its first check then, before its first time on the grid.
         """
-        known = self._slots.get(endpoint_id)
-        if known is not None and known.interval_us == interval_us:
-            return
-        self.remove(endpoint_id)
-        slot = self._slots[endpoint_id] = _Slot(endpoint_id, interval_us)
         due_us = self._after(slot, now_us)
         slot.off_grid = first_us is not None and first_us < due_us
         self._put(slot, first_us if first_us is not None and slot.off_grid else due_us)
 
-    def remove(self, endpoint_id: int) -> None:
-        """Forget an endpoint."""
-        slot = self._slots.pop(endpoint_id, None)
-        if slot is not None:
-            slot.interval_us = 0  # where it is listed it is passed over
+    @staticmethod
+    def cancel(slot: Slot) -> None:
+        """Forget a slot; where it is listed it is passed over."""
+        slot.interval_us = 0
 
     def next_us(self) -> int | None:
         """Give when there is something to take next, at the earliest; None when there never is."""
         return (self._ticks[0] + 1) * self._tick_us if self._ticks else None
 
-    def take(self, now_us: int) -> list[Due]:
+    def take(self, now_us: int) -> list[Due[Item]]:
         """Give all that were due in the ticks that are over, each once, and set their next due times after now.
 
         Of several slots of an endpoint that have gone by the last one is due, the others are missed.
         """
-        taken: list[Due] = []
+        taken: list[Due[Item]] = []
         while self._ticks and (self._ticks[0] + 1) * self._tick_us <= now_us:
-            for slot in self._due.pop(heapq.heappop(self._ticks)):
-                if slot.interval_us:
+            tick = heapq.heappop(self._ticks)
+            for slot in self._due.pop(tick):
+                if slot.interval_us and slot.due_us // self._tick_us == tick:  # neither cancelled nor put anew
                     taken.append(self._serve(slot, now_us))
         return taken
 
-    def _serve(self, slot: _Slot, now_us: int) -> Due:
+    def _serve(self, slot: Item, now_us: int) -> Due[Item]:
         at_us = slot.due_us
         next_us = at_us + slot.interval_us
         if next_us > now_us and not slot.off_grid:
             self._put(slot, next_us)
-            return Due(slot.endpoint_id, at_us, NONE_MISSED)
+            return Due(slot, at_us, NONE_MISSED)
         first_us = self._after(slot, at_us) if slot.off_grid else at_us  # the first on the grid that may be missed
         next_us = self._after(slot, now_us)
         last_us = next_us - slot.interval_us
         slot.off_grid = False
         self._put(slot, next_us)
-        return Due(slot.endpoint_id, max(at_us, last_us), range(first_us, last_us, slot.interval_us))
+        return Due(slot, max(at_us, last_us), range(first_us, last_us, slot.interval_us))
 
-    def _put(self, slot: _Slot, due_us: int) -> None:
+    def _put(self, slot: Item, due_us: int) -> None:
         slot.due_us = due_us
         tick = due_us // self._tick_us
         listed = self._due.get(tick)
@@ -118,18 +124,6 @@ class Schedule:
         else:
             listed.append(slot)
 
-    def _after(self, slot: _Slot, time_us: int) -> int:
+    def _after(self, slot: Slot, time_us: int) -> int:
         phase = phase_us(slot.endpoint_id, self._location, slot.interval_us)
         return time_us - (time_us - phase) % slot.interval_us + slot.interval_us
-
-
-class _Slot:
-    """The next due time of an endpoint; `off_grid` for a first check."""
-
-    __slots__ = ("due_us", "endpoint_id", "interval_us", "off_grid")
-
-    def __init__(self, endpoint_id: int, interval_us: int) -> None:
-        self.endpoint_id = endpoint_id
-        self.interval_us = interval_us
-        self.due_us = 0
-        self.off_grid = False

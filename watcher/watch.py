@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import gevent
 
@@ -16,7 +17,7 @@ from watcher.models import Endpoint, Incident, Reason, Result, Status
 from watcher.plan import Plan
 from watcher.pool import Pool
 from watcher.probe import missed, probe
-from watcher.schedule import Due, Schedule
+from watcher.schedule import Due, Schedule, Slot
 
 IDLE_S = 0.2  # the longest sleep: so soon is a new endpoint noticed
 LATE_MAX_US = 5_000_000  # a check later than that, or than half its interval, is missed
@@ -28,23 +29,28 @@ SAMPLE_US = 1_000_000
 OWN_CPU_SHARE = 0.5  # of a gap: above it we were busy, below it we did not run
 
 
-class Watched:
+class Watched(Slot):
     """An endpoint under watch: its plan and what we know of it."""
 
-    __slots__ = ("busy", "changed_us", "last", "late_max_us", "plan", "status", "waits_us")
+    __slots__ = ("busy", "changed_us", "last", "plan", "status", "waits_us")
 
     def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.endpoint.id, _interval_us(plan))
+        self.plan = plan
         self.busy = False
-        self.waits_us = 0  # the slot that came while the check before it was about to end
+        self.waits_us = 0  # the due time that came while the check before it was about to end
         self.last: Result | None = None
         self.status: Status | None = None  # up or down, by the last check that could tell
         self.changed_us = 0
-        self.use(plan)
 
-    def use(self, plan: Plan) -> None:
-        """Go on with another plan."""
-        self.plan = plan
-        self.late_max_us = min(LATE_MAX_US, int(plan.endpoint.interval_s * 500_000))
+
+@lru_cache(maxsize=4096)
+def _microseconds(seconds: float) -> int:
+    return int(seconds * 1_000_000)  # one object for all endpoints with that interval
+
+
+def _interval_us(plan: Plan) -> int:
+    return _microseconds(plan.endpoint.interval_s)
 
 
 class Counts:
@@ -87,7 +93,7 @@ class Watch:
         self.counts = Counts()
         self.standing = {Status.UP: 0, Status.DOWN: 0}
         self._watched: dict[int, Watched] = {}
-        self._schedule = Schedule(location)
+        self._schedule: Schedule[Watched] = Schedule(location)
         self._clock = clock or SteadyClock()
         self._pool = Pool(concurrency, self._check)
         self._keep = keep
@@ -102,23 +108,25 @@ class Watch:
 
     def put(self, plan: Plan) -> None:
         """Watch an endpoint, or go on watching it with another plan."""
-        endpoint = plan.endpoint
-        watched = self._watched.get(endpoint.id)
-        if watched is None:
-            self._watched[endpoint.id] = Watched(plan)
-        else:
-            watched.plan.close()
-            watched.use(plan)
         now_us = self._clock.now_us()
-        self._first_us = max(now_us, self._first_us + FIRST_GAP_US)
-        first_us = self._first_us if watched is None and self._first_us - now_us < endpoint.interval_s * 500_000 else None
-        self._schedule.add(endpoint.id, int(endpoint.interval_s * 1_000_000), now_us, first_us)
+        watched = self._watched.get(plan.endpoint.id)
+        if watched is None:
+            watched = self._watched[plan.endpoint.id] = Watched(plan)
+            self._first_us = max(now_us, self._first_us + FIRST_GAP_US)
+            soon = self._first_us - now_us < watched.interval_us // 2
+            self._schedule.add(watched, now_us, self._first_us if soon else None)
+            return
+        watched.plan.close()
+        watched.plan = plan
+        if watched.interval_us != _interval_us(plan):
+            watched.interval_us = _interval_us(plan)
+            self._schedule.add(watched, now_us)
 
     def drop(self, endpoint_id: int) -> None:
         """Watch an endpoint no more; a probe in flight ends and is kept."""
         watched = self._watched.pop(endpoint_id, None)
         if watched is not None:
-            self._schedule.remove(endpoint_id)
+            self._schedule.cancel(watched)
             watched.plan.close()
             if watched.status is not None:
                 self.standing[watched.status] -= 1
@@ -163,10 +171,8 @@ class Watch:
         """How many checks are due and wait for a free greenlet."""
         return len(self._pool.ready)
 
-    def _start(self, due: Due, why: Reason) -> None:
-        watched = self._watched.get(due.endpoint_id)
-        if watched is None:
-            return
+    def _start(self, due: Due[Watched], why: Reason) -> None:
+        watched = due.slot
         if due.missed:
             self._miss_slots(watched, due.missed, why)
         if not watched.busy:
@@ -181,7 +187,7 @@ class Watch:
         watched.busy = False
         if watched.waits_us:
             due_us, watched.waits_us = watched.waits_us, 0
-            if self._ending or watched.plan.endpoint.id not in self._watched:
+            if self._ending or not watched.interval_us:
                 return
             watched.busy = True
             self._pool.submit((watched, due_us))
@@ -189,7 +195,7 @@ class Watch:
     def _check(self, watched: Watched, due_us: int) -> None:
         late_us = self._clock.now_us() - due_us
         plan = watched.plan
-        if late_us > watched.late_max_us:
+        if late_us > LATE_MAX_US or late_us > watched.interval_us // 2 > 0:
             self._done(watched)
             self._miss(watched, due_us, Reason.OVERLOAD, "no room to check in time", late_us)
             return
@@ -209,7 +215,7 @@ class Watch:
             counts.missed += 1
             return
         counts.latency_us.append(result.latency_us)  # type: ignore[arg-type]
-        if result.status is not watched.status and plan.endpoint.id in self._watched:
+        if result.status is not watched.status and watched.interval_us:
             self._change(watched, result)
 
     def _change(self, watched: Watched, result: Result) -> None:

@@ -12,12 +12,15 @@ if __name__ == "__main__":
 
     green.patch()
 
+import contextlib
+import ctypes
 import gc
 import logging
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +70,7 @@ class Job(msgspec.Struct, frozen=True):
     buffer_rows: int = 100_000
     disabled_plugins: list[str] = []
     config: str = ""
+    log_level: str = "info"
 
 
 class Worker:
@@ -89,14 +93,17 @@ class Worker:
             share=FixedShare(job.index, job.of),
             location=job.location,
             say=log.warning,
+            loaded=_settle,
         )
         self._keepers: Keepers | None = None
+        self.broken = False
 
     def run(self) -> None:
         """Work until a signal, or the end of the supervisor."""
         gevent.signal_handler(signal.SIGTERM, self._ending.set)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         allow_many()
+        background = [self._spawn(self._tell)]
         agent_id = self._arrive()
         if agent_id is None:
             return
@@ -109,29 +116,36 @@ class Worker:
             age_s=self._job.batch_age_s,
             handed_over=self._outlets.results,
             say=log.warning,
+            broke=self._broke,
         )
         self._keepers.start()
-        tasks = (self._watch.run, self._outlets.run, self._roster.follow, self._tell)
-        background = [*map(gevent.spawn, tasks), gevent.spawn(self._be_seen, agent_id)]
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(COLLECT_AFTER, 20, 100)
+        tasks = (self._watch.run, self._outlets.run, self._roster.follow)
+        background += [*map(self._spawn, tasks), self._spawn(self._be_seen, agent_id)]
         self._ending.wait()
         self._drain()
         gevent.killall(background, timeout=1)
+
+    def _spawn(self, task: Callable[..., None], *arguments: Any) -> gevent.Greenlet:
+        greenlet = gevent.spawn(task, *arguments)
+        greenlet.link_exception(self._broke)
+        return greenlet
+
+    def _broke(self, greenlet: gevent.Greenlet) -> None:
+        """End a worker that has lost a part of itself: what the supervisor starts in its place is whole."""
+        log.error("a part of the worker broke, it is started anew: %r", greenlet.exception)
+        self.broken = True
+        self._ending.set()
 
     def end(self) -> None:
         """Drain and end."""
         self._ending.set()
 
     def _arrive(self) -> int | None:
-        """Register this agent and read the table; tried until it works, or the end comes first."""
+        """Register this agent; tried until it works, or the end comes first."""
         told = False
         while not self._ending.is_set():
             try:
-                agent_id = self._register()
-                self._roster.load()
-                return agent_id
+                return self._register()
             except DatabaseError as error:
                 if not told:
                     log.warning("waiting for the database: %s", error)
@@ -211,6 +225,15 @@ class Worker:
             self._ending.set()  # nobody reads any more
 
 
+def _settle() -> None:
+    """Give the memory that loading took back to the system, and spare the collector what was loaded."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)  # glibc
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 100)
+
+
 def _until_end_of_input(stdin: Any, worker: Worker) -> None:
     while stdin.read(4096):
         pass
@@ -223,6 +246,7 @@ def main() -> None:
     stdin = FileObject(0, "rb", closefd=False)
     try:
         job = msgspec.json.decode(stdin.readline(), type=Job)
+        log.setLevel(job.log_level.upper())
         worker = Worker(job)
     except (WatcherError, msgspec.DecodeError) as error:
         log.error("%s", error)
@@ -233,6 +257,7 @@ def main() -> None:
     except WatcherError as error:
         log.error("%s", error)
         sys.exit(BOOT_FAILED)
+    sys.exit(1 if worker.broken else 0)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ class Agent:
             self._server = self._stack.enter_context(serving)
             dsn = self._server.dsn
         self._dsn = str(dsn)
-        while wait(self._dsn, self.say, self._stopping.is_set):
+        while wait(self._dsn, self.say, self._given_up):
             try:
                 migrations.migrate(self._dsn, self.say)
                 self._sync(first=True)
@@ -109,6 +109,15 @@ class Agent:
             except DatabaseUnavailable as error:  # it went away meanwhile
                 self.say(str(error))
         return ()
+
+    def _given_up(self) -> bool:
+        """Tell whether to wait no more; asked while waiting, when the embedded server may have to be started again.
+
+        It may be another process's, such as `watcher db psql`, and end with it.
+        """
+        if self._server and not self._stopping.is_set():
+            self._server.ensure()
+        return self._stopping.is_set()
 
     def reload(self) -> None:
         """Read the file again and apply the difference; a bad file keeps what runs."""

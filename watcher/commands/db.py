@@ -57,7 +57,7 @@ def psql(path: Path | None, arguments: Sequence[str]) -> int:
     What follows `--` is for psql, e.g.: watcher db psql --config FILE -- -c 'SELECT count(*) FROM endpoints'
     """
     from watcher.store import embedded, postgres_binaries
-    from watcher.store.psql import environment
+    from watcher.store.psql import embedded_environment, environment
 
     settings = read(path)[0]
     program = postgres_binaries.psql()
@@ -70,7 +70,8 @@ def psql(path: Path | None, arguments: Sequence[str]) -> int:
     with embedded.serve(settings.agent.data_dir, _say_progress) as server:
         if program is None:
             return _without_psql(server.dsn, arguments)
-        return _run([str(program), *arguments], environment(server.dsn, server.programs), server.ensure)
+        environ = embedded_environment(server.dsn, server.programs)
+        return _run([str(program), *arguments], environ, server.ensure)
 
 
 @command.command()

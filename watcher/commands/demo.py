@@ -22,6 +22,7 @@ from watcher.screen import figures
 from watcher.testserver.invention import Mix, Weighted, invent
 from watcher.testserver.process import ServerProcess
 
+_ELSEWHERE = ("WATCHER_DATA_DIR", "WATCHER_DATABASE_DSN")  # win over a file, or stand in for what it leaves out
 _LATEST = 12
 _CELL_COLUMNS = 50
 _VERDICTS = ("status", "reason", "checks", "latency ms, median", "late ms, most")
@@ -60,6 +61,7 @@ def command(endpoints: int, seconds: float | None) -> int:
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_ended_by_sigterm())
+        stack.enter_context(_by_its_own_file())
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="watcher-demo-")))
         directory.chmod(0o711)  # PostgreSQL runs as another account where this one is root
         server = stack.enter_context(ServerProcess())
@@ -81,6 +83,16 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _by_its_own_file() -> Iterator[None]:
+    """Take out of the environment what would lead the agent to another directory or database than the file does."""
+    taken = {name: os.environ.pop(name) for name in _ELSEWHERE if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 def _configure(directory: Path, url: str, count: int) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import threading
 import time
@@ -28,7 +27,6 @@ SUMMARIES_S = {"debug": 1.0, "info": SUMMARY_S}
 
 def run(path: Path, disabled: Iterable[str], log_level: str) -> int:
     """Run an agent on a terminal or without one; return the exit code."""
-    signal.signal(signal.SIGTERM, _end)  # process 1 would not take notice of it otherwise
     with announced(f"watcher {__version__}: reading {path}"):
         loaded, plugins, types = registry.configured(path, disabled)
     click.echo(f"watcher {__version__}: {_counted(loaded)} from {path}")
@@ -44,10 +42,6 @@ def run(path: Path, disabled: Iterable[str], log_level: str) -> int:
                 return Supervisor(agent, signals).run()
             finally:
                 screen.close(time.monotonic())
-
-
-def _end(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)
 
 
 def is_terminal() -> bool:

@@ -7,6 +7,7 @@ A spec is an endpoint as written: what PostgreSQL stores. References are replace
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -127,7 +128,7 @@ class Grammar:
             _check_timeout(right["timeout"], right["interval"], report)
         return Endpoint(
             id=row.get("id") or 0,
-            name=row.get("name") or core["url"],
+            name=right["url"] if row.get("name") in (None, "", right["url"]) else row["name"],
             url=right["url"],
             interval_s=right["interval"],
             timeout_s=right["timeout"],
@@ -135,7 +136,7 @@ class Grammar:
             labels=right["labels"],
             locations=right["locations"],
             options=self.types.convert(row.get("options") or {}, report, self._environ),
-            source=row.get("source") or "",
+            source=sys.intern(row.get("source") or ""),
         )
 
     @staticmethod

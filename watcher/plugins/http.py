@@ -121,10 +121,13 @@ def watcher_prober(endpoint: Endpoint, request: requests.Request) -> Prober | No
         tls,
         options.get("max_body", MAX_BODY_BYTES),
     )
+    prepared = request.prepare()
+    if prepared.url == endpoint.url:
+        prepared.url = endpoint.url  # one string, not two alike
     redirects = options.get("max_redirects", MAX_REDIRECTS) if options.get("follow_redirects", True) else 0
     if options.get("transport") == "requests" or "proxy" in options:
-        return SessionProber(request.prepare(), way, redirects, str(options.get("proxy", "")))
-    return MeasuredProber(request.prepare(), way, redirects, options.get("keep_alive", False))
+        return SessionProber(prepared, way, redirects, str(options.get("proxy", "")))
+    return MeasuredProber(prepared, way, redirects, options.get("keep_alive", False))
 
 
 @lru_cache(maxsize=65_536)

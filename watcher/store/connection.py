@@ -47,7 +47,7 @@ def connect(dsn: str, *, name: str, timeout_s: float = 10.0, autocommit: bool = 
         DatabaseUnavailable: no answer now; trying again may help.
         DatabaseError: refused (password, database, version); trying again helps only after a change.
     """
-    parameters = _parameters(dsn)
+    parameters = parsed(dsn)
     try:
         connection = _open({**_DEFAULTS, "application_name": name, **parameters}, timeout_s)
     except psycopg2.Error as error:
@@ -142,7 +142,7 @@ def translated(connection: extensions.connection) -> Iterator[None]:
 
 def place(dsn: str) -> str:
     """Name the database of a DSN for people: `the database at db:5432/watcher`; no user, no password."""
-    return _place(_parameters(dsn))
+    return _place(parsed(dsn))
 
 
 def _place(parameters: Mapping[str, str]) -> str:
@@ -216,7 +216,12 @@ def _line(text: str) -> str:
     return lines[0].strip() if lines else "no reason given"
 
 
-def _parameters(dsn: str) -> dict[str, str]:
+def parsed(dsn: str) -> dict[str, str]:
+    """Give the parameters of a DSN by name.
+
+    Raises:
+        DatabaseError: it is none.
+    """
     try:
         parameters = extensions.parse_dsn(dsn)
     except psycopg2.Error as error:

@@ -15,7 +15,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from watcher.errors import DatabaseError
-from watcher.store.connection import connect, place, transaction
+from watcher.store.connection import connect, place, transaction, translated
 from watcher.store.queries import queries
 
 OLDEST_TIMESCALEDB = (2, 13)
@@ -102,7 +102,11 @@ def _require(cursor: extensions.cursor, where: str) -> None:
 def _enable_timescaledb(dsn: str, say: Callable[[str], None]) -> None:
     # On a connection of its own: the extension must come first in a session, and a server that did not preload it
     # ends the session.
-    with closing(connect(dsn, name="watcher migrate", autocommit=True)) as connection, connection.cursor() as cursor:
+    with (
+        closing(connect(dsn, name="watcher migrate", autocommit=True)) as connection,
+        translated(connection),
+        connection.cursor() as cursor,
+    ):
         cursor.execute(queries("schema")["timescaledb"])
         enabled, available = cursor.fetchone()
         if enabled or not available:

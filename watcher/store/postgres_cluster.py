@@ -13,7 +13,7 @@ from pathlib import Path
 
 from watcher.errors import EnvironmentProblem
 from watcher.store.postgres_account import Account
-from watcher.store.postgres_binaries import Binaries
+from watcher.store.postgres_binaries import Binaries, quotable
 
 ROLE = DATABASE = "watcher"
 SETTINGS_FILE = "watcher.conf"
@@ -92,12 +92,13 @@ def create(directory: Path, binaries: Binaries, account: Account, keep: int) -> 
         locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     # trust: the lock is the directory, 0700, which lets in just root and the account, who own the files anyway
     access = [f"--username={ROLE}", "--auth-local=trust", "--auth-host=reject"]
-    initdb, postgres = str(binaries.directory / "initdb"), str(binaries.directory / "postgres")
-    # each step without waiting for the disk, then all at once: 0.2 s less
-    _run([initdb, "--pgdata", str(new), "--encoding=UTF8", "--no-sync", *locale, *access], account, keep)
-    single = [postgres, "--single", "-F", "-D", str(new), "-c", "exit_on_error=on", "postgres"]
-    _run(single, account, keep, f"CREATE DATABASE {DATABASE};\n")
-    _run([initdb, "--pgdata", str(new), "--sync-only"], account, keep)
+    with quotable(binaries, account) as programs:
+        initdb, postgres = str(programs / "initdb"), str(programs / "postgres")
+        # each step without waiting for the disk, then all at once: 0.2 s less
+        _run([initdb, "--pgdata", str(new), "--encoding=UTF8", "--no-sync", *locale, *access], account, keep)
+        single = [postgres, "--single", "-F", "-D", str(new), "-c", "exit_on_error=on", "postgres"]
+        _run(single, account, keep, f"CREATE DATABASE {DATABASE};\n")
+        _run([initdb, "--pgdata", str(new), "--sync-only"], account, keep)
     new.rename(directory)
 
 

@@ -8,10 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from psycopg2 import extensions
-
 from watcher.errors import EnvironmentProblem
-from watcher.store.connection import connect, translated
+from watcher.store.connection import connect, parsed, translated
 
 # What of a DSN libpq takes from the environment too (its manual, 34.15): by names of their own, and by the same names.
 _NAMES = {
@@ -28,19 +26,33 @@ _SAME = (
 )  # fmt: skip
 
 
-def environment(dsn: str, programs: Path | None = None) -> dict[str, str]:
+def environment(dsn: str) -> dict[str, str]:
     """Return our environment with the DSN in it, so that a password stands in no list of processes.
 
+    What the DSN leaves open, such as the password, psql takes from our environment as an agent does.
+
+    Raises:
+        DatabaseError: it is no DSN.
+    """
+    return {**os.environ, **_said(dsn)}
+
+
+def embedded_environment(dsn: str, programs: Path | None = None) -> dict[str, str]:
+    """Return our environment with the DSN of the embedded server, without what we are told about another server.
+
     Args:
-        dsn: the database.
+        dsn: says all that there is to say.
         programs: a directory to put first on PATH: pg_dump must be of the server's version.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _variables().values()}
     if programs:
         kept["PATH"] = os.pathsep.join((str(programs), kept.get("PATH", os.defpath)))
+    return kept | _said(dsn)
+
+
+def _said(dsn: str) -> dict[str, str]:
     variables = _variables()
-    given = extensions.parse_dsn(dsn)
-    return kept | {variables[name]: value for name, value in given.items() if name in variables}
+    return {variables[name]: value for name, value in parsed(dsn).items() if name in variables}
 
 
 def _variables() -> Mapping[str, str]:

@@ -164,7 +164,7 @@ class _Channel:
         self._timer.close()
         if self._pending:
             self._timer = self._loop.timer(max(self._channel.timeout(), 0.001))
-            self._timer.start(self._timed_out)
+            self._timer.start(self._timed_out, update=True)
 
     def _timed_out(self) -> None:
         self._channel.process_fd(pycares.ARES_SOCKET_BAD, pycares.ARES_SOCKET_BAD)

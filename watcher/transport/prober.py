@@ -6,6 +6,7 @@ The measured prober sends bytes that were written when the plan was made. Only w
 
 from __future__ import annotations
 
+from functools import lru_cache
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +38,15 @@ class MeasuredProber:
         keep_alive: use one connection for many checks.
     """
 
-    __slots__ = ("_kept", "_max_redirects", "_prepared", "_route", "_target", "_url", "_wire")
+    __slots__ = ("_fields", "_kept", "_line", "_max_redirects", "_prepared", "_route", "_target", "_url")
 
     def __init__(self, prepared: requests.PreparedRequest, route: Route, max_redirects: int, keep_alive: bool) -> None:
         self._url = prepared.url or ""
         self._route = route
         self._target = route.target(self._url)
-        self._wire = request_bytes(prepared, host_field(self._url))
+        line, end, fields = request_bytes(prepared, host_field(self._url)).partition(b"\r\n")
+        self._line = line + end
+        self._fields = _shared(fields)
         self._max_redirects = max_redirects
         self._kept: list[Connection] | None = [] if keep_alive else None
         # a prepared request weighs 3 KB: it is kept only where the bytes do not say all
@@ -53,7 +56,7 @@ class MeasuredProber:
         if exchange.before or self._prepared is not None:
             self._send_anew(exchange)
             return
-        response = fetch_response(exchange, self._target, self._wire, self._url, self._kept)
+        response = fetch_response(exchange, self._target, self._line + self._fields, self._url, self._kept)
         if response.status_code in REDIRECTS and self._max_redirects and "Location" in response.headers:
             response = self._follow(exchange, response)
         exchange.response = response
@@ -84,13 +87,19 @@ class MeasuredProber:
         return hops[-1]
 
     def _send_anew(self, exchange: Exchange) -> None:
-        request = self._prepared.copy() if self._prepared is not None else prepared_from(self._wire, self._url)
+        request = self._prepared.copy() if self._prepared is not None else prepared_from(self._line + self._fields, self._url)
         for before in exchange.before:
             before(request)
         try:
             exchange.response = self._session(exchange).send(request, allow_redirects=self._max_redirects > 0)
         except (requests.RequestException, ValueError) as error:
             raise _failure(error) from None
+
+
+@lru_cache(maxsize=16_384)
+def _shared(fields: bytes) -> bytes:
+    """Give the one copy of what many endpoints send alike."""
+    return fields
 
 
 def _failure(error: requests.RequestException | ValueError) -> ProbeError:

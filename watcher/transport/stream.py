@@ -45,7 +45,8 @@ class Deadline:
         self._loop = self._hub.loop
         self._switch = getcurrent().switch
         self._timer = self._loop.timer(max(0.0, (at_ns - monotonic_ns()) / 1e9))
-        self._timer.start(self._switch, _TIME_UP)
+        # update: the loop's own idea of now is as old as the computing since its last round
+        self._timer.start(self._switch, _TIME_UP, update=True)
 
     def watch(self, descriptor: int, events: int) -> Any:
         """Give an io watcher for `wait`."""
