@@ -12,15 +12,14 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
+from gevent.threadpool import ThreadPool
 
 from watcher.errors import DatabaseError, DatabaseUnavailable
-from watcher.green import offload
 from watcher.models import Result
 from watcher.spool import Batch, Spool
 from watcher.store import connection as store_connection
 from watcher.store import metrics
 
-SLICE_ROWS = 250  # encoding and sending one holds the hub for less than a millisecond
 STATEMENT_S = 15.0  # a database that takes longer for a batch is away
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 15.0
 REPLAY_PAUSE_S = 0.02  # between two files: the checks come first
@@ -108,6 +107,7 @@ class Keepers:
         self._handed_over = handed_over
         self._broke = broke
         self._ending = False
+        self._disk = ThreadPool(1)  # of its own: a disk that stalls holds up no pattern, and no pattern the spool
         self._links = [Link(dsn, f"watcher keeper {number}", self.tally, say) for number in range(count + 1)]
         self._greenlets: list[gevent.Greenlet] = []
 
@@ -121,10 +121,16 @@ class Keepers:
             greenlet.link_exception(self._broke)
 
     def finish(self, timeout_s: float) -> None:
-        """Drain what is left, into the spool where the database is away, and end."""
+        """Drain what is left and end: into the database if that takes no longer than half the time, else to disk."""
         self._ending = True
         self._buffer.hurry()
-        gevent.joinall(self._greenlets, timeout=timeout_s)
+        gevent.joinall(self._greenlets, timeout=timeout_s / 2)
+        for greenlet in self._greenlets:  # what it waits for is the database
+            greenlet.unlink(self._broke)
+            greenlet.kill(DatabaseUnavailable("the agent ends"), block=False)
+        gevent.joinall(self._greenlets, timeout=timeout_s / 2)
+        while len(self._buffer):
+            self._put_aside(self._batch(self._buffer.take(0)))
         for link in self._links:
             link.close()
 
@@ -132,47 +138,59 @@ class Keepers:
         while not self._ending or len(self._buffer):
             results = self._buffer.take(0 if self._ending else self._age_s)
             if results:
-                self._hand_over(link, results)
+                try:
+                    self._hand_over(link, results)
+                except DatabaseUnavailable:  # `finish` could wait no longer
+                    self._put_aside(self._batch(results))
                 self._handed_over(results)
 
     def _hand_over(self, link: Link, results: list[Result]) -> None:
-        slices = []
-        for first in range(0, len(results), SLICE_ROWS):
-            slices.append(metrics.encode(results[first : first + SLICE_ROWS]))
-            gevent.sleep(0)
-        batch = Batch(self._agent_id, len(results), slices)
+        batch = self._batch(results)
         try:
             link.store(batch)
             self.tally.stored += batch.rows
         except DatabaseError:
-            if offload(self._spool.write, batch):
-                self.tally.spooled += batch.rows
-            else:
-                self.tally.dropped += batch.rows
+            self._put_aside(batch)
+
+    def _batch(self, results: list[Result]) -> Batch:
+        slices = []
+        for first in range(0, len(results), metrics.SLICE_ROWS):
+            slices.append(metrics.encode(results[first : first + metrics.SLICE_ROWS]))
+            _pause()
+        return Batch(self._agent_id, len(results), slices)
+
+    def _put_aside(self, batch: Batch) -> None:
+        if self._disk.apply(self._spool.write, (batch,)):
+            self.tally.spooled += batch.rows
+        else:
+            self.tally.dropped += batch.rows
 
     def _replay(self, link: Link) -> None:
         refused: dict[Any, float] = {}
         while not self._ending:
             gevent.sleep(self._age_s)
-            for path in offload(self._spool.files):
+            if not self.tally.spooled or self.tally.database != "ok":
+                continue  # a keeper finds out when the database is back
+            for path in self._disk.apply(self._spool.files):
                 if self._ending or refused.get(path, 0) > link.now():
                     continue
                 try:
                     self._replay_file(link, path)
                 except DatabaseUnavailable:
                     break
-                except DatabaseError:
+                except (DatabaseError, OSError) as error:
+                    link.say(f"{path} is not stored, it is tried again: {error}")
                     refused[path] = link.now() + REPLAY_AGAIN_S
                 gevent.sleep(REPLAY_PAUSE_S)
 
     def _replay_file(self, link: Link, path: Any) -> None:
-        link.reach()
-        batch = offload(self._spool.read, path)
+        batch = self._disk.apply(self._spool.read, (path,))
         if batch is None:
             link.say(f"{path}: not whole; set aside as .bad")
+            self.tally.spooled = self._disk.apply(self._spool.rows)
             return
         link.store(batch)
-        offload(self._spool.delete, path)
+        self._disk.apply(self._spool.delete, (path,))
         self.tally.stored += batch.rows
         self.tally.spooled -= batch.rows
 
@@ -220,7 +238,7 @@ class Link:
         try:
             with gevent.Timeout(STATEMENT_S, DatabaseUnavailable(f"no answer within {STATEMENT_S:g} s")):
                 metrics.store(self._connection, batch.slices, batch.agent_id, _pause)
-        except DatabaseError as error:
+        except DatabaseUnavailable as error:
             self._failed(error)
             raise
         if self._tally.database != "ok":

@@ -43,6 +43,7 @@ class Outlets:
     def _pass_on(self, kind: str, value: Any) -> None:
         if len(self._waiting) >= WAITING_MAX:
             self.dropped += 1
+            self._failed(f"(watcher_{kind})", RuntimeError(f"{WAITING_MAX} wait already; {self.dropped} were dropped"))
             return
         self._waiting.append((kind, value))
         self._woken.set()
@@ -61,6 +62,6 @@ class Outlets:
             for implementation in self._results if kind == "results" else self._incidents:
                 try:
                     implementation.function(*([value] if implementation.argnames else []))
-                except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
+                except (Exception, gevent.Timeout) as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
                     self._failed(implementation.plugin_name, error)
                 gevent.sleep(0)

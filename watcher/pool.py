@@ -63,3 +63,5 @@ class Pool:
                 job = park()
         finally:
             self._count -= 1
+            if wake in idle:
+                idle.remove(wake)

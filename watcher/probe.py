@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import time_ns
 
+import gevent
+
 from watcher.errors import ProbeError
 from watcher.models import NOT_THE_SITE, Endpoint, Failure, Reason, Result, Status
 from watcher.plan import Plan
@@ -36,7 +38,7 @@ def inspect(plan: Plan, late_us: int = 0, plugin_failed: PluginFailed | None = N
         prober(exchange)
     except ProbeError as error:
         reason, detail = error.reason, error.detail
-    except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
+    except (Exception, gevent.Timeout) as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
         reason, detail = _broken(plan, error, plugin_failed)
     latency_us = exchange.hops_us + phases_us(exchange)
     lag_us = max(0, (time_ns() - exchange.started_ns) // 1000 - latency_us)
@@ -91,12 +93,12 @@ def _judge(plan: Plan, step: Callable, response: object, plugin_failed: PluginFa
         raise TypeError(f"a step answers a Failure or None, not {failure!r}")
     except ProbeError as error:  # the body is not what its headers say
         return Failure(error.detail, error.reason)
-    except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
+    except (Exception, gevent.Timeout) as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
         reason, detail = _broken(plan, error, plugin_failed)
         return Failure(detail, reason)
 
 
-def _broken(plan: Plan, error: Exception, plugin_failed: PluginFailed | None) -> tuple[Reason, str]:
+def _broken(plan: Plan, error: BaseException, plugin_failed: PluginFailed | None) -> tuple[Reason, str]:
     if plugin_failed is not None:
         plugin_failed(plan.endpoint, error)
     return Reason.PLUGIN, f"{type(error).__name__}: {error}"

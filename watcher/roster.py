@@ -6,7 +6,7 @@ says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import gevent
@@ -132,14 +132,17 @@ class Roster:
         try:
             endpoint = config.endpoint(row, self._types)
         except ConfigError as error:
-            self._take_unusable(row, error)
+            self._take_unusable(row, error.problems)
+            return
+        except Exception as error:  # pylint: disable=broad-exception-caught  # a plugin's check of its option broke
+            self._take_unusable(row, (f'endpoint "{row["name"]}": {type(error).__name__}: {error}',))
             return
         known = self._follower.known().get(endpoint.id)
         if known is None or known.plan.endpoint != endpoint:
             self._follower.put(compile_plan(endpoint, self._plugins))
 
-    def _take_unusable(self, row: Mapping[str, Any], error: ConfigError) -> None:
-        for problem in error.problems:
+    def _take_unusable(self, row: Mapping[str, Any], problems: Sequence[str]) -> None:
+        for problem in problems:
             self._say(problem)
         endpoint = Endpoint(id=row["id"], name=row["name"], url=row["url"], interval_s=row["interval_s"], timeout_s=1.0)
-        self._follower.put(Plan(endpoint, Unusable("; ".join(error.problems)), (), ()))
+        self._follower.put(Plan(endpoint, Unusable("; ".join(problems)), (), ()))

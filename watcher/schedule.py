@@ -30,7 +30,7 @@ def _hash(purpose: bytes, text: str) -> int:
 
 
 class Slot:
-    """The next due time of an endpoint; who schedules derives from it what is to be given back when the time has come."""
+    """The next due time of an endpoint; who schedules derives from it what is to be given back at that time."""
 
     __slots__ = ("due_us", "endpoint_id", "interval_us", "off_grid")
 

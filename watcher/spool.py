@@ -5,6 +5,7 @@ Owns one directory. A file that is not whole is set aside as `.bad`, never repla
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
 from pathlib import Path
@@ -45,13 +46,21 @@ class Spool:
         self._max_bytes = max_bytes
         self._count = 0
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             for unfinished in directory.glob("*.tmp"):
                 unfinished.unlink()
             self._bytes = sum(path.stat().st_size for path in self.files())
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise EnvironmentProblem(f"{directory}: {why}; set agent.data_dir") from None
+
+    def adopt(self, other: Path) -> None:
+        """Take over the files of a spool that has no worker any more."""
+        with contextlib.suppress(OSError):
+            for path in sorted(other.glob(f"*{SUFFIX}")):
+                self._bytes += path.stat().st_size
+                os.rename(path, self._directory / path.name)
+            other.rmdir()
 
     def files(self) -> list[Path]:
         """Give the files to replay, oldest first."""
@@ -72,7 +81,8 @@ class Spool:
         try:
             self._put(path, data)
         except OSError:
-            path.with_suffix(".tmp").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.with_suffix(".tmp").unlink(missing_ok=True)
             return False
         self._bytes += len(data)
         return True

@@ -21,10 +21,10 @@ from watcher.schedule import Due, Schedule, Slot
 
 IDLE_S = 0.2  # the longest sleep: so soon is a new endpoint noticed
 LATE_MAX_US = 5_000_000  # a check later than that, or than half its interval, is missed
-SOON_US = 5_000_000  # an endpoint whose first slot is further away gets a first check at once
 FIRST_GAP_US = 10_000  # between first checks
 SHOWN_MAX = 60  # endpoints; of more than that only those that are not up are shown
-MISSED_ROWS = 100  # for one endpoint after one gap; the first says how many went before
+MISSED_ROWS = 100  # for one endpoint after one gap, and MISSED_ROWS_ALL for all; the first says how many went before
+MISSED_ROWS_ALL = 20_000
 SAMPLE_US = 1_000_000
 OWN_CPU_SHARE = 0.5  # of a gap: above it we were busy, below it we did not run
 
@@ -159,7 +159,12 @@ class Watch:
         while self._pool.ready:
             watched, due_us = self._pool.ready.popleft()
             self._miss(watched, due_us, Reason.SUSPENDED, "the agent was stopped")
-        return self._pool.join(timeout_s)
+        if self._pool.join(timeout_s):
+            return True
+        for watched in self._watched.values():
+            if watched.busy:
+                self._miss(watched, self._clock.now_us(), Reason.SUSPENDED, "the agent was stopped during the check")
+        return False
 
     @property
     def in_flight(self) -> int:
@@ -199,11 +204,13 @@ class Watch:
             self._done(watched)
             self._miss(watched, due_us, Reason.OVERLOAD, "no room to check in time", late_us)
             return
-        result = probe(plan, late_us, self._plugin_failed)
-        if watched.waits_us:
-            self._done(watched)
-        else:
-            watched.busy = False
+        try:
+            result = probe(plan, late_us, self._plugin_failed)
+        finally:
+            if watched.waits_us:
+                self._done(watched)
+            else:
+                watched.busy = False
         self._keep(result)
         counts = self.counts
         counts.checks += 1
@@ -227,7 +234,7 @@ class Watch:
         self._changed(Incident(watched.plan.endpoint, before, result))
 
     def _miss_slots(self, watched: Watched, slots: range, why: Reason) -> None:
-        kept = slots[-MISSED_ROWS:]
+        kept = slots[-max(1, min(MISSED_ROWS, MISSED_ROWS_ALL // max(1, len(self._watched)))) :]
         more = len(slots) - len(kept)
         since = datetime.fromtimestamp(slots[0] / 1e6, UTC).isoformat(timespec="seconds")
         for number, due_us in enumerate(kept):

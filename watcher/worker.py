@@ -50,6 +50,9 @@ COLLECT_AFTER = 50_000  # objects; what is loaded once is frozen, the way of a c
 PLUGIN_LOG_S = 60.0
 RETRY_S = 2.0
 SEEN_S = 60.0
+OUTLETS_S = 1.0  # at the end, for what plugins have not fetched
+
+OURS = ("watcher.probe", "watcher.transport")
 
 log = logging.getLogger("watcher")
 
@@ -109,7 +112,7 @@ class Worker:
             return
         self._keepers = Keepers(
             self._buffer,
-            Spool(Path(self._job.data_dir) / "spool" / str(self._job.index)),
+            self._spool(),
             self._job.dsn,
             agent_id,
             count=self._job.keepers,
@@ -163,6 +166,16 @@ class Worker:
         finally:
             store_connection.close(connection)
 
+    def _spool(self) -> Spool:
+        """Give the spool of this worker; it takes over those of workers that are no more."""
+        job = self._job
+        spools = Path(job.data_dir) / "spool"
+        own = Spool(spools / str(job.index))
+        for other in spools.iterdir():
+            if other.name.isdigit() and int(other.name) >= job.of and int(other.name) % job.of == job.index:
+                own.adopt(other)
+        return own
+
     def _be_seen(self, agent_id: int) -> None:
         while True:
             gevent.sleep(SEEN_S)
@@ -182,7 +195,8 @@ class Worker:
             log.warning("%d checks did not end in time and are not stored", self._watch.in_flight)
         if self._keepers is not None:
             self._keepers.finish(DRAIN_S * 0.4)
-        self._outlets.flush()
+        with gevent.Timeout(OUTLETS_S, False):
+            self._outlets.flush()
         self._say_state(FileObject(1, "wb", closefd=False))
 
     # what others tell
@@ -193,7 +207,7 @@ class Worker:
 
     def _step_failed(self, endpoint: Endpoint, error: BaseException) -> None:
         trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("watcher.probe"):
+        while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(OURS):
             trace = trace.tb_next
         origin = trace.tb_frame.f_globals.get("__name__", "?") if trace else "watcher.probe"
         self._plugin_failed(origin, error, endpoint)
@@ -226,7 +240,9 @@ class Worker:
 
 
 def _settle() -> None:
-    """Give the memory that loading took back to the system, and spare the collector what was loaded."""
+    """Give the memory that loading took back to the system, and spare the collector what was loaded; once."""
+    if gc.get_freeze_count():
+        return
     gc.collect()
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)  # glibc

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +144,30 @@ def test_ctrl_c_ends_a_check_quietly(site: str, eventually: Eventually) -> None:
         process.send_signal(signal.SIGINT)
         assert process.communicate() == ("", "\n"), "the shell's next line begins on a line of its own"
     assert process.returncode == 130
+
+
+TERMINATED_AT_ONCE = """
+import os
+import signal
+from watcher.cli import cli, main
+
+@cli.command()
+def endure():
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("endured it as process", os.getpid())
+
+main(["endure"])
+"""
+
+
+def test_process_1_ends_by_sigterm_from_the_beginning() -> None:
+    """As in a container: the kernel keeps from process 1 the signals that it has no handler for."""
+    alone = ["unshare", *(["--user", "--map-root-user"] if os.geteuid() else []), "--pid", "--fork", "--kill-child"]
+    if not shutil.which("unshare") or subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("may not make a namespace of processes")
+    command = [*alone, sys.executable, "-c", TERMINATED_AT_ONCE]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (128 + signal.SIGTERM, "", "")
 
 
 PLUGIN = """

@@ -142,6 +142,13 @@ def test_psql_reaches_a_remote_database_without_its_password_in_the_list_of_proc
     assert answer == "42"
 
 
+def test_psql_takes_from_the_environment_what_the_dsn_leaves_open(database: str, tmp_path: Path) -> None:
+    config = remote(tmp_path, database)
+    script = "\\! test $PGPASSWORD = hunter2 && echo known\nSELECT 6 * 7;\n"
+    ended = db(config, "psql", "--", "-At", input=script, env={**os.environ, "PGPASSWORD": "hunter2"})
+    assert (ended.returncode, ended.stdout) == (0, "known\n42\n")
+
+
 @pytest.fixture(name="session")
 def fixture_session(config: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run `watcher db psql` that waits for its standard input, in a process group of its own."""

@@ -31,13 +31,16 @@ def environment(directory: Path) -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(directory)}
 
 
-def test_it_ends_by_itself_and_shows_what_was_stored(directory: Path) -> None:
-    """Sites that are up and sites that fail are rows of the table at the end."""
+def test_it_ends_by_itself_and_shows_what_was_stored(directory: Path, tmp_path: Path) -> None:
+    """Sites that are up and sites that fail are rows of the table at the end; the user's own data are left alone."""
+    data_dir = tmp_path / "data"
+    usual = {"WATCHER_DATA_DIR": str(data_dir), "WATCHER_DATABASE_DSN": "postgresql://127.0.0.1:1/elsewhere"}
     done = subprocess.run(
         [*COMMAND, "--endpoints", "40", "--seconds", "9"],
-        check=False, capture_output=True, text=True, timeout=PATIENCE_S, env=environment(directory),
+        check=False, capture_output=True, text=True, timeout=PATIENCE_S, env=environment(directory) | usual,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert not data_dir.exists()
     found = re.search(r"(\d+) rows in the table metrics", done.stdout)
     assert found is not None and int(found[1]) >= 40, done.stdout
     assert re.search(r"^up +\| +\| \d+ +\| ", done.stdout, re.MULTILINE), done.stdout

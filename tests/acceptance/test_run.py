@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from agent_process import AgentProcess, Eventually, Write
 
 from watcher import __version__
 from watcher.store import embedded
+from watcher.store.queries import queries
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 
@@ -52,6 +54,17 @@ def _query(database: str) -> Query:
             return cursor.fetchall()
 
     return query
+
+
+def embedded_file(site: str, data_dir: Path) -> str:
+    """Give the file with the embedded database in a data directory."""
+    return FILE.format(dsn="", site=site).replace('[database]\ndsn = ""', "").replace('"data"', f'"{data_dir}"')
+
+
+def stored(agent: AgentProcess) -> int:
+    """Give how many rows the last summary says are stored."""
+    found = re.findall(r"stored ([\d,]+)", "".join(agent.output))
+    return int(found[-1].replace(",", "")) if found else 0
 
 
 @pytest.fixture(name="path")
@@ -182,17 +195,41 @@ def test_a_database_that_comes_late_is_waited_for(write: Write, site: str, data_
 def test_without_a_dsn_it_brings_its_own_database_and_keeps_it_alive(
     write: Write, site: str, data_dir: Path, eventually: Eventually
 ) -> None:
-    text = FILE.format(dsn="", site=site).replace('[database]\ndsn = ""', "").replace('"data"', f'"{data_dir}"')
-    with AgentProcess(write(text), "--log-level", "debug") as agent:
+    with AgentProcess(write(embedded_file(site, data_dir)), "--log-level", "debug") as agent:
         agent.wait_for("down   broken")
         agent.wait_for("checks/s", 3)  # debug: a summary each second
         [server] = agent.children("postgres")
         os.kill(server, signal.SIGKILL)
         agent.wait_for("PostgreSQL has ended and starts again")
         eventually(lambda: agent.children("postgres") not in ([], [server]), 30)
-        agent.wait_for("stored 5")
+        before = stored(agent)
+        eventually(lambda: stored(agent) > before, 60)
         assert agent.end() == 0, agent.everything()
         assert not agent.children()
+
+
+def test_it_serves_the_database_itself_when_the_process_that_did_so_ends(
+    write: Write, site: str, prepared_dir: Path, eventually: Eventually
+) -> None:
+    """As when it starts while `watcher db psql` runs."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with ExitStack() as owner, ExitStack() as agents:
+        dsn = owner.enter_context(embedded.serve(prepared_dir, lambda line: None)).dsn
+        connection = owner.enter_context(closing(psycopg2.connect(dsn)))
+        cursor = connection.cursor()
+        cursor.execute(queries("schema")["lock_schema"])
+        agent = agents.enter_context(AgentProcess(write(embedded_file(site, prepared_dir))))
+
+        def migrates() -> bool:
+            """the agent has joined the server"""
+            cursor.execute(waiting)
+            return cursor.fetchone()[0] == 1
+
+        eventually(migrates, 30)
+        owner.close()
+        agent.wait_for("starting PostgreSQL")
+        agent.wait_for("down   broken")
+        assert agent.end() == 0, agent.everything()
 
 
 PLUGIN = """

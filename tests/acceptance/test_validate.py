@@ -79,6 +79,41 @@ def test_the_agent_refuses_the_same_file_in_the_same_words(tmp_path: Path) -> No
     assert not (tmp_path / "data").exists()
 
 
+UNUSABLE = """
+[[endpoints]]
+url = "gopher://example.com/"
+
+[[endpoints]]
+name = "query"
+url = "https://example.com/query"
+body = { file = "query.json" }
+
+[[endpoints]]
+url = "https://example.org/query"
+body = { file = "query.json" }
+
+[[endpoints]]
+name = "by proxy"
+url = "http://example.com/"
+proxy = "http://proxy.example:3128"
+address = "192.0.2.1"
+"""
+
+
+def test_what_only_a_plan_shows_is_found_once_for_equal_endpoints(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text(UNUSABLE + GOOD)
+    done = watcher(tmp_path, "validate", "--config", "bad.toml")
+    assert (done.returncode, done.stdout) == (2, "")
+    scheme, file, proxy, count = done.stderr.splitlines()
+    assert scheme == 'watcher: bad.toml: endpoint "gopher://example.com/": no plugin probes gopher: URLs'
+    assert file.startswith('watcher: bad.toml: endpoint "query": ') and f"{tmp_path}/query.json: No such file" in file
+    assert file.endswith("(and 1 more endpoint with these options)")
+    assert 'endpoint "by proxy"' in proxy and "address cannot be had together with a proxy" in proxy
+    assert count == "watcher: 3 mistakes"
+    as_json = json.loads(watcher(tmp_path, "validate", "--json", "--config", "bad.toml").stdout)
+    assert (as_json["valid"], len(as_json["problems"])) == (False, 3)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [("none.toml", "none.toml: no such file"), (".", ".: is a directory"), ("bad.toml", "bad.toml: line 1, column")],

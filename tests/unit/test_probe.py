@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from types import SimpleNamespace
 
+import gevent
 import pytest
 
 from watcher import Endpoint, Failure
@@ -89,7 +90,11 @@ def test_a_timeout_spent_waiting_for_the_site_is_the_sites() -> None:
     assert (result.status, result.reason) == (Status.DOWN, Reason.TIMEOUT)
 
 
-@pytest.mark.parametrize("steps", [(raiser(RuntimeError("boom")),), (lambda response: "not a failure",)])
+@pytest.mark.parametrize(
+    "steps",
+    [(raiser(RuntimeError("boom")),), (lambda response: "not a failure",), (raiser(gevent.Timeout()),)],
+    ids=["an exception", "a wrong value", "gevent's timeout, which is no Exception"],
+)
 def test_a_plugin_that_breaks_is_told_and_never_the_sites_fault(steps) -> None:
     complaints: list = []
     result = run(fill, *steps, complaints=complaints)

@@ -49,6 +49,15 @@ def test_what_a_crash_left_half_written_is_not_read(tmp_path: Path) -> None:
     assert not Spool(tmp_path).files()
 
 
+def test_the_spool_of_a_worker_that_is_no_more_is_taken_over(tmp_path: Path) -> None:
+    Spool(tmp_path / "3").write(batch(1))
+    own = Spool(tmp_path / "1")
+    own.write(batch(2))
+    own.adopt(tmp_path / "3")
+    assert [own.read(path) for path in own.files()] == [batch(1), batch(2)]
+    assert not (tmp_path / "3").exists()
+
+
 def test_a_full_spool_refuses(tmp_path: Path) -> None:
     spool = Spool(tmp_path, max_bytes=150)
     written = [spool.write(batch(number)) for number in range(10)]

@@ -196,6 +196,7 @@ def test_a_stop_waits_for_what_is_in_flight(bench: Bench) -> None:
     bench.reach(NOW + S)
     bench.until(lambda: bench.watch.in_flight == 1)
     assert not bench.watch.stop(0.01)
+    (row,) = bench.kept
+    assert (row.status, row.reason) == (Status.MISSED, Reason.SUSPENDED)
     gate.set()
     assert bench.watch.stop(10)
-    assert len(bench.kept) == 1

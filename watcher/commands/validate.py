@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from watcher import registry
-from watcher.config import Config
+from watcher import config, registry
+from watcher.config import Config, EndpointSpec
+from watcher.config.options import OptionTypes
+from watcher.config.spec import label
 from watcher.errors import ConfigError
+from watcher.plan import Unusable, compile_plan
+from watcher.screen import figures
 
 
 @click.command(name="validate")
@@ -22,10 +27,13 @@ def command(path: Path, as_json: bool, no_plugin: tuple[str, ...]) -> int:
     """Read a configuration with all that it includes and report every mistake in it; exit 2 when there is one.
 
     References to environment variables and files of secrets are followed: what this user, in this environment, could
-    not use is a mistake too. Nothing is connected to and nothing is changed.
+    not use is a mistake too, and so are endpoints that no plugin could check: an agent says so at each check. Nothing
+    is connected to and nothing is changed.
     """
     try:
-        loaded, _, _ = registry.configured(path, no_plugin)
+        loaded, plugins, types = registry.configured(path, no_plugin)
+        if problems := list(_unusable(loaded, plugins, types)):
+            raise ConfigError(problems)
     except ConfigError as error:
         if not as_json:
             raise
@@ -33,6 +41,21 @@ def command(path: Path, as_json: bool, no_plugin: tuple[str, ...]) -> int:
         return error.exit_code
     click.echo(_record(loaded) if as_json else _sentence(path, loaded))
     return 0
+
+
+def _unusable(loaded: Config, plugins: registry.Plugins, types: OptionTypes) -> Iterator[str]:
+    """Give what only a plan shows, once for all endpoints of one scheme with the same options."""
+    alike: dict[tuple[str, int], list[EndpointSpec]] = {}
+    for spec in loaded.endpoints:
+        scheme = spec.url.partition(":")[0].lower()
+        alike.setdefault((scheme, id(spec.options)), []).append(spec)  # equal options are one object
+    for first, *others in alike.values():
+        plan = compile_plan(config.endpoint(first, types), plugins)
+        if isinstance(plan.prober, Unusable):
+            where = label({"name": first.name})
+            more = f" (and {figures.counted(len(others), 'more endpoint')} with these options)" if others else ""
+            yield f"{loaded.settings.path}: {where}: {plan.prober.why}{more}"
+        plan.close()
 
 
 def _disabled(loaded: Config) -> int:

@@ -19,6 +19,7 @@ FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 9.1
 MAX_BODY_BYTES = 1 << 20
 MAX_REDIRECTS = 10
+MEASURED_ONLY = ("address", "ip_version", "keep_alive", "resolver")
 DEFAULT_HEADERS = {
     "User-Agent": f"watcher/{__version__}",
     "Accept": "*/*",
@@ -126,6 +127,9 @@ def watcher_prober(endpoint: Endpoint, request: requests.Request) -> Prober | No
         prepared.url = endpoint.url  # one string, not two alike
     redirects = options.get("max_redirects", MAX_REDIRECTS) if options.get("follow_redirects", True) else 0
     if options.get("transport") == "requests" or "proxy" in options:
+        given = [key for key in MEASURED_ONLY if key in options] + ["tls.server_name"] * bool(tls.server_name)
+        if given:
+            raise ValueError(f"{', '.join(given)} cannot be had together with a proxy or transport = \"requests\"")
         return SessionProber(prepared, way, redirects, str(options.get("proxy", "")))
     return MeasuredProber(prepared, way, redirects, options.get("keep_alive", False))
 

@@ -91,8 +91,6 @@ def watcher_steps(endpoint: Endpoint) -> Step | None:
 class Searches(Step):
     """The patterns of one endpoint."""
 
-    __slots__ = ("all_absent", "searches")
-
     __slots__ = ("searches",)
 
     def __init__(self, given: tuple[Pattern, ...]) -> None:

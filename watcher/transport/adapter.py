@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import ssl
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -49,7 +48,8 @@ class Route(NamedTuple):
         """
         parts = urlsplit(url)
         if elsewhere:
-            return Route(self.resolver, self.family, trust=self.trust, max_body=self.max_body).target(url)
+            trust = Trust(self.trust.verify, self.trust.ca)  # a client certificate is shown to its own host only
+            return Route(self.resolver, self.family, trust=trust, max_body=self.max_body).target(url)
         return _target(self, parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme])
 
 
@@ -66,7 +66,7 @@ def _target(route: Route, scheme: str, host: str, port: int) -> Target:
         addresses=addresses,
         resolver=route.resolver,
         tls=context(route.trust) if secure else None,
-        server_name=(route.server_name or host) if secure else None,
+        server_name=(route.server_name or host).rstrip(".") if secure else None,
         max_body=route.max_body,
     )
 
@@ -108,6 +108,8 @@ def prepared_from(wire: bytes, url: str) -> requests.PreparedRequest:
     prepared.method = first.partition(" ")[0]
     prepared.url = url
     prepared.headers = CaseInsensitiveDict(line.split(": ", 1) for line in lines)
+    if prepared.headers.get("Host") == host_field(url):  # it follows from the URL, and so it must at another host
+        del prepared.headers["Host"]
     prepared.body = body or None
     prepared._cookies = requests.cookies.RequestsCookieJar()  # pylint: disable=protected-access  # requests asks for it
     return prepared
@@ -120,14 +122,15 @@ class MeasuredAdapter(BaseAdapter):
         route: how hosts are reached; `verify` and `cert` of a request override its trust.
         exchange: the sheet to fill, hop after hop; without one each request gets its own, with the request's timeout.
             It is found as `response.exchange`.
-        first_url: requests for other hosts than this URL's leave the route's `address` and `server_name` aside.
+        first_url: requests for other hosts than this URL's leave aside what is meant for it: the route's `address`,
+            `server_name` and client certificate, and all header fields but those in FIELDS_FOR_ALL.
     """
 
     def __init__(self, route: Route, exchange: Exchange | None = None, first_url: str = "") -> None:
         super().__init__()
         self._route = route
         self._exchange = exchange
-        self._first_host = urlsplit(first_url).netloc
+        self._first_host = urlsplit(first_url).hostname
 
     def send(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # the signature is BaseAdapter's
         self,
@@ -146,25 +149,29 @@ class MeasuredAdapter(BaseAdapter):
         url = request.url or ""
         exchange = self._exchange or Exchange(_seconds(timeout))
         try:
-            target = self._route_for(verify, cert).target(url, elsewhere=not self._is_own(url))
-            wire = request_bytes(request, host_field(url))
-            response = fetch_response(exchange, target, wire, url)
-        except ProbeError as error:
-            raise _as_requests(error, request) from error
-        except (ssl.SSLError, OSError) as error:
+            own = not self._first_host or urlsplit(url).hostname == self._first_host
+            target = self._route_for(verify, cert).target(url, elsewhere=not own)
+        except OSError as error:  # ssl.SSLError is one too
             raise requests.exceptions.SSLError(error, request=request) from error
         except ValueError as error:
             raise requests.exceptions.InvalidURL(error, request=request) from error
+        if not own:
+            fields = request.headers.items()
+            request.headers = CaseInsensitiveDict((name, value) for name, value in fields if _is_for_all(name))
+        try:
+            response = fetch_response(exchange, target, request_bytes(request, host_field(url)), url)
+        except ProbeError as error:
+            raise _as_requests(error, request) from error
         response.request = request
-        response.connection = self
-        response.exchange = exchange
+        response.connection = self  # an AuthBase sends its next request over it
+        if response.is_redirect:  # `requests` reads the body of one, which nobody else looks at: it may be anything
+            response.leave_coded()
+        if self._exchange is None:  # else whoever made the exchange has it, and the two would refer to each other
+            response.exchange = exchange
         return response
 
     def close(self) -> None:
         """Do nothing: no connection outlives its request."""
-
-    def _is_own(self, url: str) -> bool:
-        return not self._first_host or urlsplit(url).netloc == self._first_host
 
     def _route_for(self, verify: bool | str, cert: Any) -> Route:
         if verify is True and not cert:
@@ -172,6 +179,19 @@ class MeasuredAdapter(BaseAdapter):
         certificate, key = cert if isinstance(cert, tuple) else (cert or "", "")
         ca = verify if isinstance(verify, str) else ""
         return self._route._replace(trust=Trust(bool(verify), ca, certificate, key))
+
+
+FIELDS_FOR_ALL = frozenset(
+    {
+        "accept", "accept-encoding", "accept-language", "connection", "content-length", "content-type", "cookie",
+        "user-agent",
+    }
+)  # fmt: skip
+
+
+def _is_for_all(name: str) -> bool:
+    """Say whether a header field may go to another host: what a user gave may be a secret, a cookie has its domain."""
+    return name.lower() in FIELDS_FOR_ALL
 
 
 def _seconds(timeout: float | tuple[float | None, float | None] | None) -> float:

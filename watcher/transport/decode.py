@@ -19,8 +19,8 @@ else:
 from watcher.errors import ProbeError
 from watcher.models import Reason
 
-ACCEPT_ENCODING = "gzip, deflate, br, zstd"
 CODINGS_MAX = 3
+MEMBERS_MAX = 64  # of a gzip body: what follows each is copied
 
 
 def decoded(body: bytes, codings: str, max_bytes: int) -> tuple[bytes, bool]:
@@ -66,12 +66,13 @@ def _deflate(body: bytes, max_bytes: int) -> tuple[bytes, bool]:
 
 def _inflate(body: bytes, max_bytes: int, window: int) -> tuple[bytes, bool]:
     content = b""
-    while True:
+    for _ in range(MEMBERS_MAX):
         decoder = zlib.decompressobj(window)
         content += decoder.decompress(body, max_bytes + 1 - len(content))
         body = decoder.unused_data
         if len(content) > max_bytes or not decoder.eof or not body.startswith(b"\x1f\x8b"):
             return content[:max_bytes], decoder.eof and len(content) <= max_bytes
+    return content, False
 
 
 def _brotli(body: bytes, max_bytes: int) -> tuple[bytes, bool]:

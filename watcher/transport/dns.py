@@ -30,9 +30,16 @@ _NO_ANSWER = {
     pycares.errno.ARES_ENOTFOUND: "name not found",
     pycares.errno.ARES_ENODATA: "name has no address",
     pycares.errno.ARES_ETIMEOUT: "no answer from the resolver",
-    pycares.errno.ARES_ECONNREFUSED: "the resolver refuses connections",
+    pycares.errno.ARES_ECONNREFUSED: "no resolver can be asked",
     pycares.errno.ARES_ESERVFAIL: "the resolver failed (SERVFAIL)",
     pycares.errno.ARES_EREFUSED: "the resolver refused the query (REFUSED)",
+}
+
+# Nobody could be asked: c-ares says ECONNREFUSED when it gets no socket or no way to a server, too.
+_OUR_FAULT = {
+    pycares.errno.ARES_ECONNREFUSED: Reason.AGENT_NETWORK,
+    pycares.errno.ARES_ENOMEM: Reason.OVERLOAD,
+    pycares.errno.ARES_EFILE: Reason.OVERLOAD,
 }
 
 
@@ -67,15 +74,23 @@ class Resolver:
         query = self._queries.get(key)
         if query is None:
             query = self._queries[key] = _Query()
-            self._ask(key, query)
-        while not query.done:
+            try:
+                self._ask(key, query)
+            except BaseException:
+                del self._queries[key]
+                raise
+        if not query.done:
             query.waiting.append(deadline)
-            if not deadline.park() and not query.done:
-                raise ProbeError(Reason.TIMEOUT, f"timeout in dns ({host})")
+            try:
+                while not query.done:
+                    if not deadline.park() and not query.done:
+                        raise ProbeError(Reason.TIMEOUT, f"timeout in dns ({host})")
+            finally:
+                query.waiting.remove(deadline)
         if query.addresses:
             return query.addresses
         text = _NO_ANSWER.get(query.error) or pycares.errno.strerror(query.error).lower()
-        raise ProbeError(Reason.DNS, f"{text}: {host}")
+        raise ProbeError(_OUR_FAULT.get(query.error, Reason.DNS), f"{text}: {host}")
 
     def _ask(self, key: tuple[str, int], query: _Query) -> None:
         def answered(result: Any, error: int | None) -> None:

@@ -24,7 +24,10 @@ _OWN_SHORTAGE = {
     errno.EPERM: "this machine's firewall forbids the connection",
 }
 
-_OWN_NETWORK = {errno.ENETDOWN: "this machine's network is down"}
+_OWN_NETWORK = {
+    errno.ENETDOWN: "this machine's network is down",
+    errno.ENETUNREACH: "this machine has no route there (no network, or none of that address family)",
+}
 
 _PEER_CLOSED = {errno.ECONNRESET: "connection reset", errno.EPIPE: "connection closed while the request was sent"}
 

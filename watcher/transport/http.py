@@ -44,10 +44,11 @@ class Target(NamedTuple):
 class Connection:
     """A stream, and the TLS engine on it where there is one."""
 
-    __slots__ = ("engine", "stream")
+    __slots__ = ("address", "engine", "stream")
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, address: str | None) -> None:
         self.stream = stream
+        self.address = address
         self.engine: Engine | None = None
 
     def send(self, data: bytes) -> None:
@@ -60,15 +61,15 @@ class Connection:
     def receive(self) -> bytes:
         """Give the next plain bytes; empty at the end."""
         stream, engine = self.stream, self.engine
-        data = stream.receive()
         if engine is None:
-            return data
-        while True:
+            return stream.receive()
+        while not engine.ended:
+            data = stream.receive()
             engine.feed(data)
             plain = engine.decrypt()
             if plain or not data:
                 return plain
-            data = stream.receive()
+        return b""
 
     def close(self) -> None:
         """Close the socket."""
@@ -93,11 +94,11 @@ def fetch(
     try:
         if kept:
             connection = kept.pop()
-            connection.stream.renew(deadline)
-            if _converse_again(exchange, connection, wire, reader):
+            if connection.stream.idle() and _converse_again(exchange, connection, deadline, wire, reader):
                 return _finish(connection, reader, kept)
             connection.close()
-        connection = Connection(_connect(exchange, target, deadline))
+        stream = _connect(exchange, target, deadline)
+        connection = Connection(stream, exchange.address)
         if target.tls is not None:
             _secure(exchange, connection, target.tls, target.server_name)
         _converse(exchange, connection, wire, reader)
@@ -116,6 +117,8 @@ def _begin_hop(exchange: Exchange) -> None:
     if exchange.phase != "start":
         exchange.hops_us += phases_us(exchange)
         exchange.dns_us = exchange.connect_us = exchange.tls_us = exchange.ttfb_us = exchange.transfer_us = None
+        exchange.http_status = exchange.body_bytes = exchange.address = exchange.peer = None
+        exchange.reason = exchange.detail = None
     exchange.phase = "dns"
 
 
@@ -153,6 +156,7 @@ def _resolve(exchange: Exchange, target: Target, deadline: Deadline) -> tuple[Ad
     if addresses is not None:
         exchange.dns_us = 0
         return addresses
+    exchange.phase = "dns"
     exchange.since_ns = time_ns()
     addresses = target.resolver.resolve(target.host, target.family, deadline)
     exchange.dns_us = max(0, time_ns() - exchange.since_ns) // 1000
@@ -197,8 +201,12 @@ def _converse(exchange: Exchange, connection: Connection, wire: bytes, reader: R
     exchange.transfer_us = max(0, stream.arrived_ns - first_ns) // 1000
 
 
-def _converse_again(exchange: Exchange, connection: Connection, wire: bytes, reader: ResponseReader) -> bool:
+def _converse_again(
+    exchange: Exchange, connection: Connection, deadline: Deadline, wire: bytes, reader: ResponseReader
+) -> bool:
     """Use a kept connection; False when the peer had closed it meanwhile, which says nothing of the site."""
+    exchange.address, exchange.peer = connection.address, connection.engine
+    connection.stream.renew(deadline)
     try:
         _converse(exchange, connection, wire, reader)
     except ProbeError as error:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from watcher.transport.http import Connection
     from watcher.transport.response import Response
 
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -48,7 +49,8 @@ class MeasuredProber:
         self._line = line + end
         self._fields = _shared(fields)
         self._max_redirects = max_redirects
-        self._kept: list[Connection] | None = [] if keep_alive else None
+        # a request that may not be sent twice has no connection that may turn out to be closed (RFC 9110, 9.2.2)
+        self._kept: list[Connection] | None = [] if keep_alive and prepared.method in IDEMPOTENT else None
         # a prepared request weighs 3 KB: it is kept only where the bytes do not say all
         self._prepared = prepared if prepared.hooks.get("response") else None
 
@@ -58,7 +60,7 @@ class MeasuredProber:
             return
         response = fetch_response(exchange, self._target, self._line + self._fields, self._url, self._kept)
         if response.status_code in REDIRECTS and self._max_redirects and "Location" in response.headers:
-            response = self._follow(exchange, response)
+            response = self._follow(response, self._session(exchange))
         exchange.response = response
 
     def close(self) -> None:
@@ -75,9 +77,10 @@ class MeasuredProber:
         session.mount("https://", adapter)
         return session
 
-    def _follow(self, exchange: Exchange, response: Response) -> Response:
-        session = self._session(exchange)
+    @staticmethod
+    def _follow(response: Response, session: requests.Session) -> Response:
         extract_cookies_to_jar(session.cookies, response.request, response.raw)
+        response.leave_coded()
         hops = [response]
         try:
             hops.extend(session.resolve_redirects(response, response.request))
@@ -87,13 +90,29 @@ class MeasuredProber:
         return hops[-1]
 
     def _send_anew(self, exchange: Exchange) -> None:
-        request = self._prepared.copy() if self._prepared is not None else prepared_from(self._line + self._fields, self._url)
+        kept = self._prepared
+        request = kept.copy() if kept is not None else prepared_from(self._line + self._fields, self._url)
+        _prepare(exchange, request)
+        session = self._session(exchange)
+        try:
+            response = session.send(request, allow_redirects=False)
+        except requests.RequestException as error:
+            raise _failure(error) from None
+        if response.status_code in REDIRECTS and self._max_redirects and "Location" in response.headers:
+            response = self._follow(response, session)
+        exchange.response = response
+
+
+def _prepare(exchange: Exchange, request: requests.PreparedRequest) -> float:
+    """Let the steps change the request of this check; give the seconds that are left for it."""
+    with gevent.Timeout(_left_s(exchange), ProbeError(Reason.PLUGIN, "a plugin's `before` took all of the timeout")):
         for before in exchange.before:
             before(request)
-        try:
-            exchange.response = self._session(exchange).send(request, allow_redirects=self._max_redirects > 0)
-        except (requests.RequestException, ValueError) as error:
-            raise _failure(error) from None
+    return _left_s(exchange)
+
+
+def _left_s(exchange: Exchange) -> float:
+    return max(0.001, (exchange.deadline_ns - monotonic_ns()) / 1e9)
 
 
 @lru_cache(maxsize=16_384)
@@ -139,16 +158,14 @@ class SessionProber:
 
     def __call__(self, exchange: Exchange) -> None:
         request = self._prepared.copy()
-        for before in exchange.before:
-            before(request)
+        left_s = _prepare(exchange, request)
         exchange.phase = "ttfb"
         began_ns = time_ns()
-        left_s = (exchange.deadline_ns - monotonic_ns()) / 1e9
         try:
             with gevent.Timeout(left_s, ProbeError(Reason.TIMEOUT, "timeout")), requests.Session() as session:
                 session.max_redirects = self._max_redirects
                 self._exchange(exchange, session, request, left_s)
-        except (requests.RequestException, ValueError) as error:
+        except requests.RequestException as error:
             raise _failure(error) from None
         finally:
             spent_us = max(0, time_ns() - began_ns) // 1000

@@ -108,6 +108,10 @@ class Response(requests.Response):
         self.truncated = self.truncated or not whole
         return content
 
+    def leave_coded(self) -> None:
+        """Take the body as it came for the content."""
+        self.__dict__["_content"] = self.encoded_body
+
     @lazy
     def encoding(self) -> str | None:
         """The charset that the headers declare."""

@@ -36,11 +36,12 @@ class Deadline:
     Waits cost no object: the io watcher switches straight into the greenlet that made this deadline.
     """
 
-    __slots__ = ("_hub", "_loop", "_switch", "_timer", "at_ns", "passed")
+    __slots__ = ("_hub", "_loop", "_parked", "_switch", "_timer", "at_ns", "passed")
 
     def __init__(self, at_ns: int) -> None:
         self.at_ns = at_ns  # time.monotonic_ns
         self.passed = False
+        self._parked = False
         self._hub = gevent.get_hub()
         self._loop = self._hub.loop
         self._switch = getcurrent().switch
@@ -68,12 +69,21 @@ class Deadline:
     def park(self) -> bool:
         """Let other greenlets run until `wake` is called (True) or the deadline has come (False)."""
         if not self.passed:
-            self.passed = self._hub.switch() is not _READY
+            self._parked = True
+            try:
+                self.passed = self._hub.switch() is not _READY
+            finally:
+                self._parked = False
         return not self.passed
 
     def wake(self) -> None:
-        """End a `park`, from any other greenlet or callback."""
-        self._loop.run_callback(self._switch, _READY)
+        """End a `park`, from any other greenlet or callback; nothing when it has ended by itself meanwhile."""
+        self._loop.run_callback(self._wake)
+
+    def _wake(self) -> None:
+        if self._parked:
+            self._parked = False
+            self._switch(_READY)
 
     def close(self) -> None:
         """Stop the timer."""
@@ -126,6 +136,16 @@ class Stream:
         self._io.events = READ
         return took_us
 
+    def idle(self) -> bool:
+        """Say whether the connection is open and nothing lies in it, as it must be to serve another check."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def renew(self, deadline: Deadline) -> None:
         """Serve another check (keep-alive), under its deadline."""
         self._deadline = deadline
@@ -158,7 +178,6 @@ class Stream:
                     raise failures.connected(error.errno or 0, self.phase) from None
         finally:
             writable.close()
-        self.sent_ns = time_ns()  # the peer could not answer a request that it did not have
 
     def receive(self) -> bytes:
         """Give what arrives next, and when in `arrived_ns`; empty at the end of the connection.

@@ -18,8 +18,10 @@ PLAIN_BYTES = 65_536
 
 
 class Trust(NamedTuple):
-    """What an endpoint trusts and shows: paths of PEM files; an empty path means the bundle that
-    SSL_CERT_FILE names or else certifi's, or no certificate."""
+    """What an endpoint trusts and shows: paths of PEM files.
+
+    Without `ca` it is the bundle of the system where OpenSSL knows one (SSL_CERT_FILE names another), else certifi's.
+    """
 
     verify: bool = True
     ca: str = ""
@@ -62,12 +64,13 @@ def context(trust: Trust) -> ssl.SSLContext:
 class Engine:
     """One TLS connection: what the peer sent goes into `feed`, what it shall get comes out of `output`."""
 
-    __slots__ = ("_incoming", "_object", "_outgoing", "established")
+    __slots__ = ("_incoming", "_object", "_outgoing", "ended", "established")
 
     def __init__(self, trusted: ssl.SSLContext, server_name: str | None) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = trusted.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         self.established = False
+        self.ended = False  # the peer has said that there is no more (close_notify), or hung up
         self._shake()
 
     def feed(self, data: bytes) -> None:
@@ -104,11 +107,13 @@ class Engine:
             while True:
                 piece = self._object.read(PLAIN_BYTES)
                 if not piece:
+                    self.ended = True
                     return plain
                 plain = plain + piece if plain else piece
         except ssl.SSLWantReadError:
             return plain
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            self.ended = True
             return plain
         except ssl.SSLError as error:
             raise failure(error) from None

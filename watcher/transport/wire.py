@@ -75,6 +75,7 @@ class ResponseReader:
         except httptools.HttpParserError as error:
             if not self.done:  # what follows a complete response is not our concern
                 raise ProbeError(Reason.PROTOCOL, self._complaint(error)) from None
+            self._alive = False
         except httptools.HttpParserUpgrade:
             pass  # 101: the response is complete, what follows is another protocol
         if self.done:
@@ -116,6 +117,10 @@ class ResponseReader:
         self._parser = None
 
     # llhttp calls these
+
+    def on_message_begin(self) -> None:  # pylint: disable=missing-function-docstring
+        if self.done:  # an answer that nobody asked for
+            self._alive = False
 
     def on_headers_complete(self) -> None:  # pylint: disable=missing-function-docstring
         self._in_body = True
