@@ -194,6 +194,39 @@ def test_a_database_outage_loses_no_row(site: str, start, eventually, data_dir: 
         assert not gaps
 
 
+def processes_of(pid: int) -> list[int]:
+    """Give a process and its children."""
+    found = [pid]
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            if f"\nPPid:\t{pid}\n" in status.read_text(encoding="utf-8"):
+                found.append(int(status.parent.name))
+    return found
+
+
+def test_a_database_that_hangs_costs_no_row_at_the_end(site: str, start, eventually, data_dir: Path) -> None:
+    with embedded.serve(data_dir, lambda line: None) as server:
+        migrations.migrate(server.dsn)
+        put(server.dsn, *[spec(f"e{number}", f"{site}/") for number in range(50)])
+        worker = start(server.dsn, batch_age_s=0.2)
+        eventually(lambda: worker.last().get("stored", 0) >= 50, 20)
+        frozen = processes_of(server.pid)
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            checks = worker.last()["checks"]
+            eventually(lambda: worker.last()["checks"] >= checks + 20, 20)
+            code, _log = worker.end()
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+        final = worker.last()
+        assert code == 0
+        assert final["spooled"] > 0
+        assert final["stored"] + final["spooled"] == final["checks"] + final["missed"]
+        assert (final["buffered"], final["dropped"]) == (0, 0)
+
+
 def test_what_could_not_be_stored_before_the_end_is_stored_by_the_next_run(
     site: str, start, eventually, data_dir: Path
 ) -> None:
