@@ -64,7 +64,7 @@ def aiohttp_get(url: str, ca_file: str, rate: float) -> Callable[[int], int]:
     import asyncio
     import ssl
 
-    import aiohttp
+    import aiohttp  # pylint: disable=import-error  # only who compares with it installs it
 
     context = ssl.create_default_context(cafile=ca_file) if ca_file else True
 

@@ -87,10 +87,8 @@ def other(arm: str, url: str, ca_file: str, checks: int, rate: float) -> float:
 def watcher(url: str, ca_file: str, count: int, seconds: float) -> tuple[float, str]:
     """Run a worker on the client's core for a window; give the CPU µs of a check and what else it said."""
     options = {"regex": "needle"} | ({"tls": {"ca": ca_file}} if ca_file else {})
-    specs = [
-        EndpointSpec(name=f"{url}?{number}", url=f"{url}?{number}", interval_s=INTERVAL_S, timeout_s=5.0, options=options)
-        for number in range(count)
-    ]
+    urls = [f"{url}?{number}" for number in range(count)]
+    specs = [EndpointSpec(name=one, url=one, interval_s=INTERVAL_S, timeout_s=5.0, options=options) for one in urls]
     with database(specs) as (dsn, data_dir), worker(dsn, data_dir) as lines:
         begin = _after(lines, WARM_S)
         end = _after(lines, seconds)

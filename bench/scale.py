@@ -1,7 +1,7 @@
 """What one worker holds: checks missed at 10,000 endpoints every 5 s, and the memory of an endpoint that waits.
 
-Memory is the growth of the worker's resident set from a thousand endpoints to a hundred thousand more, each with a name, a
-URL and a pattern of its own kind, checked every 300 s; read when all are loaded.
+Memory is the growth of the worker's resident set from a thousand endpoints to a hundred thousand more, each with a
+name, a URL and a pattern of its own kind, checked every 300 s; read when all are loaded.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def rate(target: Target, count: int, seconds: float) -> None:
     print(f"  checks/s {(end['checks'] - begin['checks']) / took_s:.0f}, missed {end['missed'] - begin['missed']}")
     print(f"  CPU of the core {(end['cpu_s'] - begin['cpu_s']) / took_s:.0%}")
     for key, word in (("late_p99_us", "late"), ("lag_p99_us", "lag"), ("latency_p99_us", "latency")):
-        values = sorted(line[key] for line in seen)
-        print(f"  {word} p99 of a second: median {values[len(values) // 2] / 1e3:.1f} ms, worst {values[-1] / 1e3:.1f} ms")
+        values = sorted(line[key] / 1e3 for line in seen)
+        print(f"  {word} p99 of a second: median {values[len(values) // 2]:.1f} ms, worst {values[-1]:.1f} ms")
     print(f"  stored {end['stored']} of {end['checks'] + end['missed']}, dropped {end['dropped']}", flush=True)
 
 

@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 import click
 
 from watcher import __version__
-from watcher.screen import figures
 from watcher.errors import ConfigError, WatcherError
 
 BUILT_INS = {
@@ -71,7 +70,7 @@ class Commands(click.Group):
 def _ask_plugins(group: click.Group, disabled: tuple[str, ...]) -> None:
     from watcher import registry
 
-    registry.plugin_manager(disabled).hook.watcher_commands(cli=group)
+    registry.add_commands(registry.plugin_manager(disabled), group)
 
 
 @click.group(
@@ -98,7 +97,7 @@ def cli(
         _refuse_misplaced(ctx)
         return 0
     if path is None:
-        if once or as_json or no_plugin:
+        if once or as_json or no_plugin or _is_given(ctx, "log_level"):
             raise click.UsageError("Missing option '--config'.")
         click.echo(ctx.get_help())
         return 0
@@ -106,8 +105,11 @@ def cli(
         from watcher import green
 
         green.patch()
+        import logging
+
         from watcher.commands.once import run_once
 
+        logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s %(message)s")
         return run_once(path, no_plugin, as_json)
     if as_json:
         raise click.UsageError("--json goes with --once.")
@@ -116,11 +118,14 @@ def cli(
     return run(path, no_plugin, log_level)
 
 
+def _is_given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 def _refuse_misplaced(ctx: click.Context) -> None:
     """An option before the subcommand would be taken for granted and do nothing."""
     for parameter in ctx.command.params:
-        given = ctx.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
-        if given and parameter.name != "no_plugin":  # that one chooses who is asked for commands
+        if parameter.name != "no_plugin" and _is_given(ctx, parameter.name or ""):  # plugins are asked for commands too
             name, command = parameter.opts[0], ctx.invoked_subcommand
             raise click.UsageError(f"{name} before '{command}' has no effect; write it behind, where it takes one.")
 
@@ -150,6 +155,8 @@ def run_guarded(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except ConfigError as error:
+        from watcher.screen import figures
+
         return _fail([*error.problems, figures.counted(len(error.problems), "mistake")], error.exit_code)
     except WatcherError as error:
         return _fail(str(error).splitlines(), error.exit_code)

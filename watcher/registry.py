@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pluggy
 
@@ -92,12 +93,28 @@ def option_types(plugins: pluggy.PluginManager) -> OptionTypes:
     types: dict[str, tuple[Any, str]] = {}
     for implementation in plugins.hook.watcher_options.get_hookimpls():
         name = implementation.plugin_name
-        for key, wanted in _declared(implementation, _described(plugins, name)).items():
+        for key, wanted in _declared(implementation, _described(plugins, name), _remedy(name)).items():
             if key in types:
                 owners = " and ".join(_described(plugins, owner) for owner in (types[key][1], name))
                 raise UsageError(f'option "{key}" is offered by {owners}; go on with --no-plugin and one of the names')
             types[key] = (wanted, name)
     return OptionTypes(types, getattr(plugins, "absent", ()))
+
+
+def add_commands(plugins: pluggy.PluginManager, group: click.Group) -> None:
+    """Have the plugins add their commands.
+
+    Raises:
+        UsageError: a plugin that breaks.
+    """
+    for implementation in reversed(plugins.hook.watcher_commands.get_hookimpls()):
+        name = implementation.plugin_name
+        try:
+            implementation.function(*[group for _ in implementation.argnames])
+        except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around what a plugin does
+            reason = f"{type(error).__name__}: {_one_line(error)}"
+            said = f"{_described(plugins, name)}: watcher_commands: {reason}; go on without it by "
+            raise UsageError(f"{said}watcher --no-plugin {name} and the command") from error
 
 
 def _entry_points() -> dict[str, metadata.EntryPoint]:
@@ -129,7 +146,7 @@ def _check_names(names: Iterable[str], known: Collection[str], where: str) -> No
 
 
 def _register(plugins: Plugins, name: str, point: metadata.EntryPoint) -> None:
-    described, remedy = plugins.describe(name), f"; go on without it by --no-plugin {name}"
+    described, remedy = plugins.describe(name), _remedy(name)
     try:
         plugin = point.load()
     except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around what a plugin does
@@ -153,11 +170,15 @@ def _described(plugins: pluggy.PluginManager, name: str) -> str:
     return plugins.describe(name) if isinstance(plugins, Plugins) else f'plugin "{name}"'
 
 
-def _declared(implementation: pluggy.HookImpl, plugin: str) -> Mapping[str, Any]:
+def _remedy(name: str) -> str:
+    return f"; go on without it by --no-plugin {name}"
+
+
+def _declared(implementation: pluggy.HookImpl, plugin: str, remedy: str) -> Mapping[str, Any]:
     try:
         declared = implementation.function()
     except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around what a plugin does
-        raise UsageError(f"{plugin}: watcher_options: {type(error).__name__}: {error}") from error
+        raise UsageError(f"{plugin}: watcher_options: {type(error).__name__}: {error}{remedy}") from error
     if not isinstance(declared, Mapping):
         raise UsageError(f"{plugin}: watcher_options: gives no dict of key and type but {declared!r}")
     for key, wanted in declared.items():

@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,9 @@ class Worker:
         self._complaints[name] = now, 0
         more = f" ({count} more in the last minute)" if count else ""
         where = f" at endpoint {endpoint.name!r}" if endpoint else ""
-        log.warning("plugin %s failed%s: %s: %s%s", name, where, type(error).__name__, error, more)
+        line = traceback.extract_tb(error.__traceback__)[-1:]
+        at = f" ({Path(line[0].filename).name}:{line[0].lineno})" if line else ""
+        log.warning("plugin %s failed%s: %s: %s%s%s", name, where, type(error).__name__, error, at, more)
 
     # what we tell
 

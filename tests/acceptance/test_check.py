@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import trustme
 from agent_process import Run, Write
+from conftest import serve
 
 SecureSite = Callable[..., str]
 
@@ -98,6 +100,45 @@ def test_a_certificate_that_is_not_trusted_is_shown_all_the_same(run: Run, secur
     assert "2021-01-01, expired" in said.stdout and "days ago" in said.stdout
     assert said.stdout.splitlines()[-1].startswith("down  certificate: ")
     assert run("check", f"{expired}/", "--option", 'tls={"verify": false}').returncode == 0
+
+
+def test_the_certificate_shown_is_that_of_the_address_and_name_that_were_probed(
+    run: Run, authority: trustme.CA, ca: str
+) -> None:
+    context, other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", organization_name="By Default").configure_cert(context)
+    expired = {"not_before": datetime(2020, 1, 1, tzinfo=UTC), "not_after": datetime(2021, 1, 1, tzinfo=UTC)}
+    authority.issue_cert("other.test", organization_name="Asked For", **expired).configure_cert(other)
+    asked: list[str | None] = []
+
+    def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        asked.append(name)
+        connection.context = other if name == "other.test" else context
+
+    context.sni_callback = choose
+    for site in serve(context):
+        port = site.rpartition(":")[2]
+        tls = json.dumps({**json.loads(ca), "server_name": "other.test"})
+        arguments = ["--option", f"tls={tls}", "--option", "address=127.0.0.1"]
+        said = run("check", f"https://nowhere.test:{port}/", *arguments)
+    assert said.stdout.splitlines()[-1].startswith("down  certificate: "), said.stdout + said.stderr
+    assert "Asked For, issued by" in said.stdout and "None" not in said.stdout
+    assert set(asked) == {"other.test"}
+
+
+def test_a_check_may_take_longer_than_an_interval(run: Run, write: Write, site: str) -> None:
+    assert run("check", f"{site}/", "--timeout", "90").returncode == 0
+    path = str(write(f'[[endpoints]]\nname = "a"\nurl = "{site}/"\ninterval = 5\n'))
+    assert run("check", "a", "--config", path, "--timeout", "90").returncode == 0
+
+
+def test_a_name_that_is_the_url_hides_its_token(run: Run, write: Write, site: str) -> None:
+    path = str(write(f'[[endpoints]]\nurl = "{site}/?token=hunter2"\n'))
+    for arguments in (["check", f"{site}/?token=hunter2"], ["--once"]):
+        for more in ([], ["--json"]):
+            said = run(*arguments, *more, "--config", path)
+            assert said.returncode == 0
+            assert "token=***" in said.stdout and "hunter2" not in said.stdout + said.stderr
 
 
 def test_without_a_scheme_https_is_meant(run: Run, secure_site: SecureSite, ca: str) -> None:

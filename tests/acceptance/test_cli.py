@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -57,7 +58,11 @@ def test_every_command_is_there_and_explains_itself(name: str) -> None:
         (["check", "http://localhost/", "--heade", "A: b"], "--header"),
         (["check", "http://localhost/", "--header", "no colon"], "NAME: VALUE"),
         (["check", "http://localhost/", "--option", "method"], "KEY=JSON"),
+        (["check", "http://localhost/", "--option", "timeout=3"], "--timeout 3"),
+        (["check", "http://localhost/", "--option", "interval=30"], "a single check has no use for it"),
+        (["check", "http://localhost/", "--timeout", "301"], "300 s is the most"),
         (["--once"], "--config"),
+        (["--log-level", "debug"], "--config"),
         (["--json", "--config", "x.toml"], "--once"),
         (["--log-level", "loud", "--config", "x.toml"], "'info'"),
         (["--config", "x.toml", "check", "http://localhost/"], "write it behind"),
@@ -184,16 +189,43 @@ def watcher_commands(cli):
 """
 
 
-def test_a_third_party_adds_a_command(run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = tmp_path_factory.mktemp("site-packages")
-    (path / "greeting.py").write_text(PLUGIN, encoding="utf-8")
+def installed(path: Path, source: str) -> dict[str, str]:
+    """Install a plugin named greeting, and give the environment in which it is found."""
+    (path / "greeting.py").write_text(source, encoding="utf-8")
     package = path / "watcher_greeting-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: watcher-greeting\nVersion: 1.0\n", encoding="utf-8")
     (package / "entry_points.txt").write_text("[watcher]\ngreeting = greeting\n", encoding="utf-8")
-    there = {"PYTHONPATH": str(path)}
+    return {"PYTHONPATH": str(path)}
+
+
+def test_a_third_party_adds_a_command(run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
+    there = installed(tmp_path_factory.mktemp("site-packages"), PLUGIN)
     assert run("greet", "you", **there).stdout == "hello you\n"
     assert "Greet somebody." in run("greet", "--help", **there).stdout
     assert "'greet'" in run("gret", "you", **there).stderr
     assert run("--no-plugin", "greeting", "greet", "you", **there).returncode == 2
     assert run("greet", "you").returncode == 2
+
+
+def test_a_plugin_that_cannot_add_its_command_is_named(run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
+    source = PLUGIN.replace("(cli):\n", "(cli):\n    raise KeyError('greet')\n")
+    there = installed(tmp_path_factory.mktemp("site-packages"), source)
+    said = run("greet", "you", **there)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr == (
+        "watcher: plugin \"greeting\" (watcher-greeting 1.0): watcher_commands: KeyError: 'greet'; "
+        "go on without it by watcher --no-plugin greeting and the command\n"
+    )
+    assert "No such command" in run("--no-plugin", "greeting", "greet", **there).stderr
+    assert run("plugins", **there).returncode == 0
+
+
+@pytest.mark.parametrize("command", [["plugins"], ["check", "http://localhost/"], ["endpoints", "list"]])
+def test_a_plugin_that_does_not_load_can_be_left_out_before_the_command_and_behind(
+    run: Run, command: list[str], write: Write
+) -> None:
+    config = [] if command == ["plugins"] else ["--config", str(write(""))]
+    for arguments in (["--no-plugin", "nonesuch", *command, *config], [*command, *config, "--no-plugin", "nonesuch"]):
+        said = run(*arguments)
+        assert said.returncode == 2 and 'no plugin "nonesuch"' in said.stderr

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import psycopg2
 import pytest
 
 from watcher.cli import run_guarded
+from watcher.store import interchange
 
 Watcher = Callable[..., tuple[int, str, str]]
 
@@ -75,9 +78,10 @@ def names(watcher: Watcher, *arguments: str) -> list[str]:
 
 def test_an_import_says_what_it_did(place: Path, watcher: Watcher) -> None:
     (place / "sites.csv").write_text(SITES, encoding="utf-8")
-    assert watcher("import", "sites.csv") == (0, "import:sites.csv: 3 added, 0 changed, 0 removed, 0 unchanged\n", "")
+    source = f"import:{place}/sites.csv"
+    assert watcher("import", "sites.csv") == (0, f"{source}: 3 added, 0 changed, 0 removed, 0 unchanged\n", "")
     (place / "sites.csv").write_text(SITES.replace("30s", "31s"), encoding="utf-8")
-    assert watcher("import", "sites.csv") == (0, "import:sites.csv: 0 added, 1 changed, 0 removed, 2 unchanged\n", "")
+    assert watcher("import", "sites.csv") == (0, f"{source}: 0 added, 1 changed, 0 removed, 2 unchanged\n", "")
 
 
 def test_the_table_holds_what_the_file_said(stocked: Watcher) -> None:
@@ -101,7 +105,8 @@ def test_an_export_comes_back_unchanged(place: Path, stocked: Watcher, form: str
     first, second = place / f"first.{form}", place / f"second.{form}"
     assert stocked("export", str(first)) == (0, "", "4 endpoints written\n")
     content = first.read_text(encoding="utf-8")
-    assert stocked("import", str(first), "--source", "import:sites.csv")[1].endswith("0 removed, 3 unchanged\n")
+    source = f"import:{place}/sites.csv"
+    assert stocked("import", str(first), "--source", source)[1].endswith("0 removed, 3 unchanged\n")
     with psycopg2.connect(dsn(place)) as connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM endpoints")
     connection.close()
@@ -149,7 +154,7 @@ def test_every_mistake_is_named_with_its_line_and_nothing_is_imported(place: Pat
     assert "6 mistakes" in messages
     assert names(watcher) == []
     code, output, messages = watcher("import", "bad.csv", "--skip-bad")
-    assert (code, output) == (0, "import:bad.csv: 1 added, 0 changed, 0 removed, 0 unchanged\n")
+    assert (code, output) == (0, f"import:{place}/bad.csv: 1 added, 0 changed, 0 removed, 0 unchanged\n")
     assert messages.count("skipped: bad.csv:") == 6
 
 
@@ -179,7 +184,7 @@ def test_lines_that_are_no_json_objects_are_named(place: Path, watcher: Watcher)
         b'\xef\xbb\xbf{"url": "https://a/"}\n\n[1]\n{"url": \n{"url": "\xff"}\n{"url": "https://b/"}'
     )
     code, output, messages = watcher("import", "bad.ndjson", "--skip-bad")
-    assert (code, output) == (0, "import:bad.ndjson: 2 added, 0 changed, 0 removed, 0 unchanged\n")
+    assert (code, output) == (0, f"import:{place}/bad.ndjson: 2 added, 0 changed, 0 removed, 0 unchanged\n")
     assert [message.split(":")[3] for message in messages.splitlines()] == ["3", "4", "5"]
 
 
@@ -187,8 +192,9 @@ def test_replace_removes_what_the_file_lacks_of_its_source(place: Path, stocked:
     (place / "other.csv").write_text("url\nhttps://other/\n", encoding="utf-8")
     stocked("import", "other.csv")
     (place / "sites.csv").write_text("".join(SITES.splitlines(keepends=True)[:2]), encoding="utf-8")
-    assert stocked("import", "sites.csv")[1].startswith("import:sites.csv: 0 added, 0 changed, 0 removed, 1 unchanged")
-    assert stocked("import", "sites.csv", "--replace")[1].startswith("import:sites.csv: 0 added, 0 changed, 2 removed")
+    source = f"import:{place}/sites.csv"
+    assert stocked("import", "sites.csv")[1] == f"{source}: 0 added, 0 changed, 0 removed, 1 unchanged\n"
+    assert stocked("import", "sites.csv", "--replace")[1].startswith(f"{source}: 0 added, 0 changed, 2 removed")
     assert names(stocked) == ["front page", "https://other/"]
     assert len(names(stocked, "--removed")) == 2
 
@@ -196,17 +202,26 @@ def test_replace_removes_what_the_file_lacks_of_its_source(place: Path, stocked:
 def test_an_import_from_another_source_says_whose_names_it_takes(place: Path, stocked: Watcher) -> None:
     (place / "other.csv").write_text("name,url\nfront page,https://other/\n", encoding="utf-8")
     _, _, messages = stocked("import", "other.csv")
-    assert messages == 'watcher: "front page" came from import:sites.csv and comes from import:other.csv now\n'
+    there = f"import:{place}"
+    assert messages == f'watcher: "front page" came from {there}/sites.csv and comes from {there}/other.csv now\n'
 
 
-def test_a_list_is_a_table_of_what_was_asked_for(stocked: Watcher) -> None:
+def test_files_of_the_same_name_are_different_sources(place: Path, watcher: Watcher) -> None:
+    for directory in ("a", "b"):
+        (place / directory).mkdir()
+        (place / directory / "sites.csv").write_text(f"url\nhttps://{directory}/\n", encoding="utf-8")
+        assert watcher("import", f"{directory}/sites.csv", "--replace")[1].endswith("0 removed, 0 unchanged\n")
+    assert names(watcher) == ["https://a/", "https://b/"]
+
+
+def test_a_list_is_a_table_of_what_was_asked_for(place: Path, stocked: Watcher) -> None:
     _, output, _ = stocked("list")
     assert output.splitlines()[0].split() == ["NAME", "URL", "EVERY", "STATE", "LABELS", "SOURCE"]
     assert output.splitlines()[1].split("  ")[0] == "front page"
     assert len(output.splitlines()) == 4
     assert names(stocked, "--label", "team=web") == ["front page"]
     assert names(stocked, "--disabled") == ["https://example.com/unnamed"]
-    assert names(stocked, "--source", "import:sites.csv", "--label", "team=db") == []
+    assert names(stocked, "--source", f"import:{place}/sites.csv", "--label", "team=db") == []
     assert stocked("list", "--source", "nobody") == (0, "", "no endpoints\n")
 
 
@@ -220,7 +235,7 @@ def test_secrets_are_hidden_in_list_and_show_and_told_of_in_an_export(place: Pat
     for arguments in (["list"], ["list", "--json"], ["show", "login"], ["show", "login", "--json"]):
         code, output, messages = watcher(*arguments)
         assert code == 0 and "login" in output
-        assert "secret" not in output + messages
+        assert "secret1" not in output + messages and "secret2" not in output + messages
     code, output, messages = watcher("export")
     assert "secret1" in output and "secret2" in output
     assert messages == "1 endpoints written\nwatcher: secrets are in it, of login; keep the file as safe as they\n"
@@ -257,15 +272,17 @@ def test_a_name_that_is_none_is_met_with_a_near_one(stocked: Watcher, arguments:
     ("arguments", "expected"),
     [
         (("--label", "team=wbe"), 'no endpoint has label team="wbe"'),
-        (("--source", "import:site.csv"), 'no endpoint has source "import:site.csv"; did you mean "import:sites.csv"?'),
+        (("--source", "import:{}/site.csv"), 'source "import:{}/site.csv"; did you mean "import:{}/sites.csv"?'),
         (("--label", "team"), "write it as KEY=VALUE"),
         ((), "which endpoints?"),
     ],
 )
-def test_a_choice_of_none_is_a_mistake(stocked: Watcher, arguments: tuple[str, ...], expected: str) -> None:
-    code, _, messages = stocked("disable", *arguments)
+def test_a_choice_of_none_is_a_mistake(
+    place: Path, stocked: Watcher, arguments: tuple[str, ...], expected: str
+) -> None:
+    code, _, messages = stocked("disable", *(argument.replace("{}", str(place)) for argument in arguments))
     assert code == 2
-    assert expected in messages
+    assert expected.replace("{}", str(place)) in messages
 
 
 def test_one_wrong_name_among_right_ones_changes_nothing(stocked: Watcher) -> None:
@@ -273,10 +290,10 @@ def test_one_wrong_name_among_right_ones_changes_nothing(stocked: Watcher) -> No
     assert len(names(stocked)) == 3
 
 
-def test_endpoints_are_disabled_enabled_and_removed(stocked: Watcher) -> None:
+def test_endpoints_are_disabled_enabled_and_removed(place: Path, stocked: Watcher) -> None:
     assert stocked("disable", "front page", "https://example.com/unnamed") == (0, "1 disabled, 1 were so before\n", "")
     assert names(stocked, "--disabled") == ["front page", "https://example.com/unnamed"]
-    assert stocked("enable", "--source", "import:sites.csv") == (0, "2 enabled, 1 were so before\n", "")
+    assert stocked("enable", "--source", f"import:{place}/sites.csv") == (0, "2 enabled, 1 were so before\n", "")
     assert stocked("remove", "--label", "team=web", "--yes") == (0, "1 removed\n", "")
     assert names(stocked, "--removed") == ["front page"]
 
@@ -288,15 +305,68 @@ def test_whoever_changes_a_file_s_endpoint_is_told_that_the_file_decides(place: 
     assert messages == "watcher: the next reload of file:/etc/w.toml says anew whether they are enabled\n"
 
 
-@pytest.mark.parametrize(("answer", "left"), [("y\n", 2), ("n\n", 3), ("", 3)])
-def test_remove_asks_first(stocked: Watcher, run: Callable, answer: str, left: int) -> None:
+@pytest.mark.parametrize(("answer", "left"), [(b"y\n", 2), (b"n\n", 3), (b"\n", 3), (b"\x04", 3)])
+def test_remove_asks_first(stocked: Watcher, run: Callable, answer: bytes, left: int) -> None:
+    ours, terminal = os.openpty()
+    os.write(ours, answer)  # \x04 is Ctrl-D: the end of the input
     ended = subprocess.run(
         [*run.__globals__["WATCHER"], "endpoints", "remove", "front page", "--config", "w.toml"],
-        input=answer, capture_output=True, text=True, check=False, timeout=60,
+        stdin=terminal, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
+    os.close(ours)
+    os.close(terminal)
     assert "Remove 1 endpoint (front page)? [y/N]" in ended.stdout
-    assert ended.returncode == (0 if left == 2 else 130)
+    assert (ended.returncode, ended.stderr) == ((0, "") if left == 2 else (1, "watcher: nothing was removed\n"))
     assert len(names(stocked)) == left
+
+
+def test_remove_wants_yes_where_nobody_can_be_asked(stocked: Watcher, run: Callable) -> None:
+    ended = subprocess.run(
+        [*run.__globals__["WATCHER"], "endpoints", "remove", "front page", "--config", "w.toml"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert ended.returncode == 2 and "add --yes" in ended.stderr and not ended.stdout
+    assert len(names(stocked)) == 3
+
+
+def test_an_export_replaces_the_file_when_it_is_complete_and_is_for_its_owner_alone(
+    place: Path, stocked: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "out.csv").write_text("the old one", encoding="utf-8")
+    (place / "link.csv").symlink_to("out.csv")
+    before = sorted(place.iterdir())
+    with monkeypatch.context() as patched:
+        patched.setattr(interchange, "_cell", None)  # it breaks after the header
+        with pytest.raises(TypeError):
+            stocked("export", "link.csv")
+    assert (place / "out.csv").read_text(encoding="utf-8") == "the old one"
+    assert stocked("export", "link.csv")[0] == 0
+    assert (place / "out.csv").read_text(encoding="utf-8").startswith("name,url,")
+    assert stat.S_IMODE((place / "out.csv").stat().st_mode) == 0o600
+    assert sorted(place.iterdir()) == before and (place / "link.csv").is_symlink()
+    assert stocked("export", "/dev/stdout", "--format", "csv")[1].startswith("name,url,")
+    assert stocked("export", "nowhere/out.csv")[0] == 1
+
+
+def test_a_row_that_is_nested_too_deeply_is_listed(place: Path, stocked: Watcher) -> None:
+    with psycopg2.connect(dsn(place)) as connection, connection.cursor() as cursor:
+        deep = '{"x":' + "[" * 1500 + "]" * 1500 + "}"
+        cursor.execute("UPDATE endpoints SET options = %s, labels = %s", (deep, deep))
+    connection.close()
+    for arguments in (("list",), ("list", "--json"), ("show", "front page"), ("show", "front page", "--json")):
+        code, output, _ = stocked(*arguments)
+        assert code == 0 and "front page" in output
+    assert stocked("export", "out.csv")[0] == 0
+    code, _, messages = stocked("import", "out.csv")
+    assert code == 2 and "out.csv:2: options: expected a JSON object" in messages
+
+
+def test_a_plugin_can_be_left_out_wherever_one_says_so(place: Path, stocked: Watcher) -> None:
+    (place / "one.csv").write_text("url,regex\nhttps://a/,x\n", encoding="utf-8")
+    left_out = ["--no-plugin", "regex"]
+    assert stocked("import", "one.csv", *left_out)[0] == 2
+    assert run_guarded([*left_out, "endpoints", "import", "one.csv", "--config", "w.toml"]) == 2
+    assert stocked("import", "one.csv")[0] == 0
 
 
 def test_an_import_reads_standard_input(stocked: Watcher, run: Callable) -> None:

@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from statements import execute
 
+from watcher import config
 from watcher.config import EndpointSpec
+from watcher.config.options import OptionTypes
 from watcher.errors import ConfigError, DatabaseUnavailable
 from watcher.store import endpoints
 from watcher.store.connection import Connection, connect
@@ -50,6 +52,36 @@ def follow(worker: Connection, cursor: str) -> tuple[list[str], list[int], str]:
     """Give the names that changed, the ids that went, the next cursor."""
     changed, gone, cursor = endpoints.changes(worker, cursor)
     return [row["name"] for row in changed], gone, cursor
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("options", '{"x":' + "[" * 1500 + "]" * 1500 + "}"),
+        ("options", '{"x":' + "[" * 300 + "]" * 300 + "}"),
+        ("options", '{"x": ' + "9" * 5000 + "}"),
+        ("labels", '{"x":' + "[" * 1500 + "]" * 1500 + "}"),
+    ],
+)
+def test_a_row_that_nobody_can_use_does_not_hide_the_others(worker: Connection, column: str, value: str) -> None:
+    _, _, cursor = follow(worker, "0")
+    for name, written in (("a", "{}"), ("b", value), ("c", "{}")):
+        statement = f"INSERT INTO endpoints (name, url, {column}) VALUES (%s, 'https://example.com/', %s)"
+        execute(worker, statement, name, written)
+    for rows in (
+        list(endpoints.load(worker)[0]),
+        list(endpoints.changes(worker, cursor)[0]),
+        list(endpoints.find(worker, Selection())),
+    ):
+        assert [row["name"] for row in rows] == ["a", "b", "c"]
+        with pytest.raises(ConfigError, match=f'endpoint "b": {column}: '):
+            config.endpoint(rows[1], OptionTypes({"x": (Any, "test")}))
+
+
+def test_brackets_within_strings_are_no_depth(connection: Connection) -> None:
+    options = {"x": '["[' * 500 + "\\", "y": [[]] * 100}
+    endpoints.sync(connection, [spec("a", options=options)], FILE)
+    assert next(endpoints.load(connection)[0])["options"] == options
 
 
 def test_a_sync_stores_every_field(connection: Connection, worker: Connection) -> None:

@@ -21,6 +21,7 @@ from watcher.errors import DatabaseError, DatabaseUnavailable
 from watcher.models import Endpoint, Reason, Result, Status
 from watcher.store import agents, metrics, partitions
 from watcher.store.connection import Connection, connect
+from watcher.store.queries import queries
 
 NOW = datetime(2026, 3, 10, 15, 30, tzinfo=UTC)
 NOON_US = 1_773_144_000_000_000  # 2026-03-10 12:00:00 UTC: date -u -d @1773144000
@@ -45,8 +46,11 @@ def open_connection(database: str) -> Iterator[Connection]:
 
 @pytest.fixture(name="keeper")
 def open_upkeep(database: str) -> Iterator[Connection]:
-    """Give a connection as an agent has it for upkeep."""
+    """Give a connection as an agent has it for upkeep, on a server where it is NOW."""
     with closing(connect(database, name="upkeep", autocommit=True)) as connection:
+        execute(connection, "CREATE SCHEMA clock")
+        execute(connection, f"CREATE FUNCTION clock.now() RETURNS timestamptz RETURN timestamptz '{NOW}'")
+        execute(connection, "SET search_path = public, clock, pg_catalog")
         yield connection
 
 
@@ -263,8 +267,9 @@ def test_upkeep_makes_the_next_days(keeper: Connection) -> None:
     first = metrics.upkeep(keeper, NOW)
     assert first.created == ("metrics_20260310", "metrics_20260311", "metrics_20260312", "metrics_20260313")
     assert metrics.upkeep(keeper, NOW) == metrics.Upkeep()
-    assert metrics.upkeep(keeper, NOW + timedelta(days=1)).created == ("metrics_20260314",)
-    assert days(keeper) == [f"metrics_202603{day}" for day in range(10, 15)]
+    execute(keeper, "DROP TABLE metrics_20260311")
+    assert metrics.upkeep(keeper, NOW).created == ("metrics_20260311",)
+    assert days(keeper) == [f"metrics_202603{day}" for day in range(10, 14)]
 
 
 def test_upkeep_drops_days_only_when_their_last_row_is_too_old(connection: Connection, keeper: Connection) -> None:
@@ -291,6 +296,29 @@ def test_upkeep_leaves_a_day_that_somebody_detached_to_keep(connection: Connecti
     execute(connection, "ALTER TABLE metrics DETACH PARTITION metrics_20260228")
     assert not metrics.upkeep(keeper, NOW, keep_days=1).expired
     assert execute(connection, "SELECT count(*) FROM metrics_20260228") == [(1,)]
+
+
+def test_a_day_whose_name_is_taken_is_met_with_what_to_do(connection: Connection, keeper: Connection) -> None:
+    metrics.store(connection, [metrics.encode([result()])], 1)
+    execute(connection, "ALTER TABLE metrics DETACH PARTITION metrics_20260310")
+    for attempt in (
+        lambda: metrics.upkeep(keeper, NOW),
+        lambda: metrics.store(connection, [metrics.encode([result()])], 1),
+    ):
+        with pytest.raises(DatabaseError, match="metrics_20260310 is there .* re-attach or rename it"):
+            attempt()
+
+
+@pytest.mark.parametrize(("off", "said"), [(400, "400 s ahead of"), (-400, "400 s behind"), (86_400 * 400, "ahead of")])
+def test_an_agent_with_a_wrong_clock_drops_nothing(
+    connection: Connection, keeper: Connection, off: int, said: str
+) -> None:
+    metrics.store(connection, [metrics.encode([result(-10 * 86_400_000_000)])], 1)
+    with pytest.raises(DatabaseError, match=f"{said} that of the database"):
+        metrics.upkeep(keeper, NOW + timedelta(seconds=off), keep_days=1)
+    assert "metrics_20260228" in days(keeper)
+    assert f"metrics_{NOW + timedelta(seconds=off):%Y%m%d}" in days(keeper)  # where its results go
+    assert metrics.upkeep(keeper, NOW + timedelta(seconds=200), keep_days=1).expired == ("metrics_20260228",)
 
 
 def test_upkeep_that_was_cut_short_is_finished_by_the_next(
@@ -329,9 +357,25 @@ def test_writers_go_on_while_a_day_is_added_or_dropped(connection: Connection, k
     connection.cursor().execute(
         "INSERT INTO metrics (time, endpoint_id, agent_id, status) VALUES (%s, 1, 1, 'up')", (NOW,)
     )
-    done = metrics.upkeep(keeper, NOW + timedelta(days=1))  # the writer's transaction is open
-    assert done.created == ("metrics_20260311", "metrics_20260312", "metrics_20260313", "metrics_20260314")
+    done = metrics.upkeep(keeper, NOW, keep_days=20)  # the writer's transaction is open
+    assert done.created == ("metrics_20260311", "metrics_20260312", "metrics_20260313")
     connection.commit()
+
+
+def test_a_hypertable_of_the_same_name_in_another_schema_is_not_ours(connection: Connection) -> None:
+    """The views of TimescaleDB, where it is not: only their columns count here."""
+    execute(
+        connection,
+        "CREATE SCHEMA timescaledb_information;"
+        " CREATE TABLE timescaledb_information.jobs (proc_name, hypertable_schema, hypertable_name, config) AS VALUES"
+        " ('policy_retention', 'other'::name, 'metrics'::name, '{\"drop_after\": \"7 days\"}'::jsonb),"
+        " ('policy_retention', 'public', 'metrics', '{\"drop_after\": \"3 days\"}'), ('telemetry', NULL, NULL, NULL);"
+        " CREATE TABLE timescaledb_information.chunks (hypertable_schema, hypertable_name, chunk_schema, chunk_name,"
+        " range_start) AS VALUES ('other'::name, 'metrics'::name, 'x', 'theirs', 1),"
+        " ('public', 'metrics', 'x', 'ours', 2)",
+    )
+    assert execute(connection, queries("metrics")["retention"]) == [(3,)]
+    assert execute(connection, queries("status")["chunks"]) == [("x.ours",)]
 
 
 def test_upkeep_in_a_transaction_is_refused(connection: Connection) -> None:

@@ -312,6 +312,16 @@ def test_entries_must_be_tables(tmp_path: Path) -> None:
     ]
 
 
+def test_the_source_of_a_file_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE", "fra-1")
+    path = tmp_path / "main.toml"
+    path.write_text('[agent]\nsource = "${NODE}"\n[[endpoints]]\nurl = "https://a.example/"\n', encoding="utf-8")
+    loaded = config.load(path, option_types())
+    assert (loaded.settings.source, loaded.endpoints[0].source) == ("file:fra-1", "file:fra-1")
+    path.write_text("", encoding="utf-8")
+    assert config.load(path, option_types()).settings.source == f"file:{path}"
+
+
 def row(**changed: Any) -> dict[str, Any]:
     """Give a row of the table `endpoints`."""
     given = {
@@ -329,12 +339,18 @@ def test_a_row_becomes_an_endpoint() -> None:
     assert found.options == {"trust": Trust()}
 
 
+def test_the_timeout_of_a_row_is_lowered_to_its_interval() -> None:
+    assert config.endpoint(row(interval_s=5.0), option_types()).timeout_s == 5.0  # 10 is the table's default
+    assert config.endpoint(row(interval_s=5.0, timeout_s=4.0), option_types()).timeout_s == 4.0
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({"url": "a.example"}, "url: has no scheme"),
         ({"interval_s": 2}, "interval: must be from 5 to 300"),
-        ({"timeout_s": 31}, "timeout: 31 s is longer than the interval of 30 s"),
+        ({"timeout_s": 0}, "timeout: must be more than 0 seconds"),
+        ({"options": '{"a":'}, "options: is no JSON object"),
         ({"labels": [1]}, "labels: expected a table of strings, got a list"),
         ({"options": {"zzz": 1}}, 'zzz: unknown option "zzz"'),
         ({"options": {"token": "${NONE}"}}, "token: environment variable NONE is not set"),

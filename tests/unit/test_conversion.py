@@ -192,6 +192,29 @@ def test_makes_a_value_storable() -> None:
     assert mistakes == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "pass", "user_pass", "dbpass", "pwd", "passphrase", "passcode", "pin", "jwt", "session", "sessionid",
+        "X-Auth-User", "x-auth", "oauth", "connect.sid", "csrf_token", "key", "private_key", "accessKey", "otp", "sig",
+    ],
+)  # fmt: skip
+def test_masks_what_a_field_holds_that_is_named_like_a_secret(key: str) -> None:
+    field = int | str | list[int | str]
+    raw = {"json": {"deep": [{key: "hunter2"}], key: 7}, "form": {key: ["hunter2", 7]}}
+    masked = conversion.masked(raw, {"json": Any, "form": dict[str, field]})
+    assert masked == {"json": {"deep": [{key: "***"}], key: "***"}, "form": {key: ["***", "***"]}}
+
+
+@pytest.mark.parametrize("key", ["user", "author", "ping", "passenger", "monkey", "inside", "design", "keyword"])
+def test_shows_what_a_field_holds_that_is_not(key: str) -> None:
+    assert conversion.masked({key: ["text", 7]}) == {key: ["text", 7]}
+
+
+def test_a_number_of_seconds_is_no_secret() -> None:
+    assert conversion.masked({"session_s": 30}, {"session_s": int}) == {"session_s": 30}
+
+
 def test_masks_what_may_not_be_shown() -> None:
     raw = {
         "login": {"user": "me", "password": "hunter2", "password_file": "/run/x", "proof": "/token.pem"},

@@ -50,7 +50,7 @@ def imports(path: Path) -> Iterator[str]:
 def place(name: str, known: dict[str, int]) -> str | None:
     """Give the entry of the document that a module falls under."""
     parts = name.split(".")[1:]
-    return next((known_name for known_name in (".".join(parts[:2]), parts[0] if parts else "") if known_name in known), None)
+    return next((entry for entry in (".".join(parts[:2]), parts[0] if parts else "") if entry in known), None)
 
 
 @pytest.mark.parametrize(("name", "path"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")

@@ -112,3 +112,9 @@ def test_the_end_has_a_summary_and_what_was_left(fleet: Fleet, journal: Journal)
     hear(fleet, change())
     journal.close(0.0)
     assert [line.split()[1] for line in lines(journal)] == ["down", "3"]
+
+
+def test_a_name_that_is_the_url_hides_its_token(fleet: Fleet, journal: Journal) -> None:
+    hear(fleet, change("https://me:hunter2@h/?token=hunter2", reason="dns"))
+    journal.tick(0.0)
+    assert lines(journal) == ["2027-01-15T08:00:00Z down   https://me:***@h/?token=***: dns, was up"]

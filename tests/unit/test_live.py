@@ -105,6 +105,14 @@ def test_what_a_site_sends_cannot_command_the_terminal() -> None:
     assert "\x1b" not in text and "\x07" not in text and "[red]a" in text
 
 
+def test_a_name_that_is_the_url_hides_its_token() -> None:
+    fleet = fleet_of(0)
+    one = row(1, "down", name="https://h/?token=hunter2")
+    fleet.hear({"worker": 1, "endpoints": 1, "down": 1, "changes": [one], "latest": [one]}, 0.0)
+    text = "\n".join(shown(fleet, 80, 23))
+    assert text.count("https://h/?token=***") == 2 and "hunter2" not in text
+
+
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
 

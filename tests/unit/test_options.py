@@ -130,6 +130,16 @@ def test_stores_references_and_absolute_paths() -> None:
     assert mistakes == ["codes[0]"] * 2 + [""] * 4 + ["most"] * 2
 
 
+@pytest.mark.parametrize("levels", [101, 400, 900, 5000])
+def test_what_is_nested_too_deeply_is_a_mistake_at_once(levels: int) -> None:
+    deep: Any = []
+    for _ in range(levels):
+        deep = [deep]
+    mistakes: list[str] = []
+    assert not option_types().storable({"codes": deep}, lambda _, text: mistakes.append(text), "/")
+    assert mistakes == ["tables or lists are nested too deeply; 100 levels are the most"]
+
+
 def test_shows_no_secret() -> None:
     raw = {"token": "hunter2", "token_file": "/run/t", "login": {"user": "me", "password": "${P}"}, "zzz_key": "x"}
     shown = option_types().masked(raw)

@@ -73,6 +73,17 @@ def test_a_secret_is_shown_as_its_reference_at_most(text: str, shown: str) -> No
         ("https://h/?access_token=${TOKEN}", "https://h/?access_token=${TOKEN}"),
         ("host=db password=hunter2 user=me", "host=db password=*** user=me"),
         ("password='hun ter2' user=me", "password=*** user=me"),
+        ("password = s3cret user = me", "password = *** user = me"),
+        ("user=me password= 'a \\'b\\\\' host=db", "user=me password= *** host=db"),
+        ("password=a\\ b&c#d host=db", "password=*** host=db"),
+        ("host=db\nsslpassword\t=\tx", "host=db\nsslpassword\t=\t***"),
+        ("dbname='a b'password=x", "dbname='a b'password=***"),
+        ("password='never ended", "password=***"),
+        ("password='' user=me", "password=*** user=me"),
+        ("scram_client_key=x user=me", "scram_client_key=*** user=me"),
+        ("password=${P:-a b} user=me", "password=${P:-***} user=me"),
+        ("https://h/?key=x&token=&pin=1&y=2", "https://h/?key=***&token=&pin=***&y=2"),
+        ("https://h/?monkey=x&ping=1&author=me&passive=1", "https://h/?monkey=x&ping=1&author=me&passive=1"),
     ],
 )
 def test_masks_what_urls_and_pairs_hide(text: str, shown: str) -> None:

@@ -79,7 +79,7 @@ def test_it_is_what_plugins_know_from_requests() -> None:
     assert given_response.elapsed.total_seconds() == 0.0015
     assert given_response.request.method == "GET"
     assert b"".join(given_response.iter_content(2)) == "gr\xfc\xdfe".encode("latin-1")
-    assert given_response.history == []
+    assert not given_response.history
     given_response.close()
 
 

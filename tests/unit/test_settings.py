@@ -49,12 +49,13 @@ def test_every_key_is_taken() -> None:
     given = {
         "data_dir": "/srv/w", "location": "eu", "variant": "b", "workers": 3, "concurrency": 7, "keepers": 4,
         "batch_rows": 5, "batch_age": "250ms", "buffer_rows": 6, "disabled_plugins": ["x"],
+        "source": "node 1",
     }  # fmt: skip
     assert set(given) == set(settings.AGENT_TYPES)
     _, agent = read({"agent": given})
     assert agent == Agent(
         data_dir=Path("/srv/w"), location="eu", variant="b", workers=3, concurrency=7, keepers=4, batch_rows=5,
-        batch_age_s=0.25, buffer_rows=6, disabled_plugins=("x",),
+        batch_age_s=0.25, buffer_rows=6, disabled_plugins=("x",), source="node 1",
     )  # fmt: skip
 
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
+
+from watcher import durations
+from watcher.commands.configured import disabled
+from watcher.config.options import CORE_KEYS
+from watcher.models import INTERVAL_MAX_S
 
 PATH = click.Path(path_type=Path)
 
@@ -36,12 +42,14 @@ def command(  # pylint: disable=too-many-arguments,too-many-positional-arguments
     --option method=POST --option 'status=["2xx", 304]' --option 'tls={"verify": false}'.
     """
     given = _given(regex, headers, options)
+    if timeout:
+        _check_timeout(timeout)
     from watcher import green
 
     green.patch()
     from watcher.commands.inspection import probe_once
 
-    inspection = probe_once(target, given, timeout, path, no_plugin)
+    inspection = probe_once(target, given, timeout, path, disabled(no_plugin))
     if as_json:
         click.echo(inspection.record())
     else:
@@ -58,13 +66,25 @@ def _given(regex: str | None, headers: tuple[str, ...], options: tuple[str, ...]
         key, equals, text = option.partition("=")
         if not equals:
             raise click.BadParameter(f"'{option}' is not KEY=JSON", param_hint="--option")
-        given[key.strip()] = _value(text)
+        key = key.strip()
+        if key in CORE_KEYS:
+            hint = f"write --{key} {text}" if key == "timeout" else "a single check has no use for it"
+            hint = "write it as the argument" if key == "url" else hint
+            raise click.BadParameter(f"'{key}' is no option: {hint}", param_hint="--option")
+        given[key] = _value(text)
     for header in headers:
         name, colon, value = header.partition(":")
         if not colon:
             raise click.BadParameter(f"'{header}' is not 'NAME: VALUE'", param_hint="--header")
         given.setdefault("headers", {})[name.strip()] = value.strip()
     return given | ({"regex": regex} if regex is not None else {})
+
+
+def _check_timeout(text: str) -> None:
+    """Refuse what no endpoint may have; what is no duration is refused later, with all else that is wrong."""
+    with suppress(TypeError, ValueError):
+        if durations.seconds(text) > INTERVAL_MAX_S:
+            raise click.BadParameter(f"{INTERVAL_MAX_S:g} s is the most", param_hint="--timeout")
 
 
 def _value(text: str) -> Any:

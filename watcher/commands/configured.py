@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from watcher.config.options import OptionTypes
 from watcher.errors import ConfigError
 
 
+_DISABLED = "watcher.commands.configured.disabled"
+
+
 def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the parameter `path`, for `read`."""
     path = click.Path(path_type=Path)
@@ -22,7 +25,7 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read(path: Path | None) -> tuple[config.Settings, tuple[str, ...]]:
-    """Give the settings of a file, or those that hold without one, and the plugins that it disables.
+    """Give the settings of a file, or those that hold without one, and the plugins that are disabled.
 
     Mistakes in its endpoints are no reason not to reach the database: no more of the file is judged than is needed.
 
@@ -30,13 +33,34 @@ def read(path: Path | None) -> tuple[config.Settings, tuple[str, ...]]:
         ConfigError: with every mistake in the settings.
     """
     if path is None:
-        return config.default_settings(), ()
+        return config.default_settings(), disabled()
     files = config.read(path)
     if not files.documents:
         raise ConfigError(files.problems)
     tables = {key: files.main.tables[key] for key in ("database", "agent") if key in files.main.tables}
     alone = Documents(files.path, [Document(files.main.path, tables)])
-    return config.load(alone, OptionTypes()).settings, config.disabled_plugins(files)
+    return config.load(alone, OptionTypes()).settings, disabled(config.disabled_plugins(files))
+
+
+def without_plugins(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the option `--no-plugin`, for `disabled`; it gets no parameter."""
+
+    def keep(ctx: click.Context, _: click.Parameter, names: tuple[str, ...]) -> None:
+        ctx.meta[_DISABLED] = names
+
+    return click.option(
+        "--no-plugin", multiple=True, metavar="NAME", help="Do not load this plugin. May be repeated.",
+        callback=keep, expose_value=False,
+    )(function)  # fmt: skip
+
+
+def disabled(names: Iterable[str] = ()) -> tuple[str, ...]:
+    """Give these names and those of every `--no-plugin` of the command line: `watcher --no-plugin NAME COMMAND` too."""
+    found = set(names)
+    if context := click.get_current_context(silent=True):
+        found.update(context.find_root().params.get("no_plugin") or ())
+        found.update(context.meta.get(_DISABLED, ()))
+    return tuple(sorted(found))
 
 
 def say(line: str) -> None:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import click
 import msgspec
 
 from watcher import config, registry
-from watcher.commands.configured import configured, read, say
+from watcher.commands.configured import configured, read, say, without_plugins
 from watcher.config.conversion import suggestion
 from watcher.config.options import OptionTypes
 from watcher.config.references import masked
-from watcher.errors import ConfigError, UsageError
+from watcher.errors import ConfigError, UsageError, WatcherError
 from watcher.store import database, endpoints, interchange, sources
 from watcher.store.connection import Connection, connect
 from watcher.store.endpoints import Row, Selection
 
+_OPENED = ("/dev/std", "/dev/fd/", "/proc/")
 NAMED_MOST = 5  # endpoints named in a question or a hint
 
 
@@ -32,8 +36,8 @@ def _selecting(function: Callable[..., Any]) -> Callable[..., Any]:
     by_label = click.option(
         "--label", "labels", multiple=True, metavar="KEY=VALUE", help="With this label; repeatable."
     )
-    by_source = click.option("--source", metavar="SOURCE", help="From this source, e.g. import:sites.csv.")
-    return by_label(by_source(configured(function)))
+    by_source = click.option("--source", metavar="SOURCE", help="From this source, e.g. import:/srv/sites.csv.")
+    return by_label(by_source(configured(without_plugins(function))))
 
 
 @command.command(name="list")
@@ -56,6 +60,7 @@ def list_command(
 @command.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @configured
+@without_plugins
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def show(names: Sequence[str], path: Path | None, as_json: bool) -> None:
     """Show all that is known of endpoints; secrets are hidden."""
@@ -71,8 +76,9 @@ def show(names: Sequence[str], path: Path | None, as_json: bool) -> None:
 @command.command(name="import")
 @click.argument("file", type=click.File("rb"), metavar="FILE|-")
 @configured
+@without_plugins
 @click.option("--format", "form", type=click.Choice(interchange.FORMATS), help="Default: by the file's extension.")
-@click.option("--source", metavar="SOURCE", help="Who they come from.  [default: import:FILENAME]")
+@click.option("--source", metavar="SOURCE", help="Who they come from.  [default: import:/PATH/OF/FILE]")
 @click.option("--replace", is_flag=True, help="Remove what else the table has of that source.")
 @click.option("--skip-bad", is_flag=True, help="Import the right lines even if others are wrong.")
 def import_command(
@@ -92,7 +98,7 @@ def import_command(
             raise ConfigError(reading.problems)
         for problem in reading.problems:
             say(f"skipped: {problem}")
-        source = source or f"import:{place}"
+        source = source or f"import:{place if place == 'stdin' else os.path.abspath(file.name)}"
         synced = endpoints.sync(opened.connection, reading.specs, source, replace=replace)
     counts = (f"{getattr(synced, kind):,} {kind}" for kind in ("added", "changed", "removed", "unchanged"))
     click.echo(f"{source}: {', '.join(counts)}")
@@ -103,23 +109,46 @@ def import_command(
 
 
 @command.command()
-@click.argument("file", type=click.File("w", encoding="utf-8", lazy=True), default="-", metavar="[FILE|-]")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default="-", metavar="[FILE|-]")
 @_selecting
 @click.option("--format", "form", type=click.Choice(interchange.FORMATS), help="Default: by the extension, else csv.")
-def export(file: Any, path: Path | None, labels: Sequence[str], source: str | None, form: str | None) -> None:
+def export(file: Path, path: Path | None, labels: Sequence[str], source: str | None, form: str | None) -> None:
     """Write endpoints as CSV or NDJSON that `import` takes back.
 
-    Values are written as the table holds them: references such as ${PASSWORD} as references, secrets as they are.
+    Values are written as the table holds them: references such as ${PASSWORD} as references, secrets as they are. A
+    file is replaced when all is written, and for its owner alone to read.
     """
     wanted = Selection(labels=_labels(labels), source=source)
-    form = form or ("csv" if file.name in ("-", "<stdout>") else _format(file.name))
+    form = form or ("csv" if str(file) == "-" else _format(str(file)))
     secrets: list[str] = []
     with _opened(path) as opened:
         rows = _noting_secrets(endpoints.find(opened.connection, wanted), opened.types, secrets)
-        count = interchange.write(rows, form, file)
+        with _written(file) as stream:
+            count = interchange.write(rows, form, stream)
     click.echo(f"{count:,} endpoints written", err=True)
     if secrets:
         say(f"secrets are in it, of {_some(secrets)}; keep the file as safe as they")
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[TextIO]:
+    """Give a stream whose text takes the place of the file at the end; the old one stays when anything goes wrong."""
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    if str(path).startswith(_OPENED) or (path.exists() and not path.is_file()):  # a stream, a device, a pipe: it stays
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+        return
+    target = path.resolve()  # what a link names, not the link
+    handle, new = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # for its owner alone to read
+    try:
+        with open(handle, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+        os.replace(new, target)
+    except BaseException:
+        os.unlink(new)
+        raise
 
 
 @command.command()
@@ -148,10 +177,24 @@ def remove(names: Sequence[str], path: Path | None, labels: Sequence[str], sourc
     with _opened(path) as opened:
         rows = _named(opened.connection, wanted)
         if not yes:
-            click.confirm(f"Remove {_counted(rows)} ({_some(row['name'] for row in rows)})?", abort=True)
+            _confirm(f"Remove {_counted(rows)} ({_some(row['name'] for row in rows)})?")
         count = endpoints.remove(opened.connection, [row["id"] for row in rows])
     click.echo(f"{count:,} removed")
     _warn_of_sources(rows, "brings them back")
+
+
+def _confirm(question: str) -> None:
+    """Ask, and end the command unless the answer is yes."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Nobody can be asked here; add --yes")
+    try:
+        if click.confirm(question):
+            return
+    except click.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise
+        click.echo()  # the end of the input: the cursor stands behind the question
+    raise WatcherError("nothing was removed")
 
 
 def _set_enabled(path: Path | None, wanted: Selection, enabled: bool) -> None:
@@ -249,7 +292,9 @@ def _print_table(rows: Sequence[Row]) -> int:
 
 def _summary(row: Row) -> tuple[str, ...]:
     state = "removed" if row["removed_at"] else "enabled" if row["enabled"] else "disabled"
-    labels = ",".join(f"{key}={value}" for key, value in row["labels"].items())
+    labels = row["labels"]
+    if isinstance(labels, Mapping):  # else the store could not make sense of them
+        labels = ",".join(f"{key}={value}" for key, value in labels.items())
     return (
         _line(row["name"]),
         _line(row["url"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from watcher.commands.record import record
 from watcher.config import EndpointSpec, references
 from watcher.config.options import OptionTypes
 from watcher.errors import UsageError
-from watcher.models import Reason, Result, Status
+from watcher.models import INTERVAL_MAX_S, Reason, Result, Status
 from watcher.plan import compile_plan
 from watcher.probe import inspect
 from watcher.screen import certificate, figures
@@ -65,7 +66,7 @@ class Inspection:
         return msgspec.json.encode(record(self.result, self.url) | more)
 
     def _asked(self) -> list[tuple[str, str]]:
-        named = [("endpoint", self.spec.name)] if self.spec.name != self.spec.url else []
+        named = [("endpoint", references.masked(self.spec.name))] if self.spec.name != self.spec.url else []
         redirects = [("redirected to", hop) for hop in self.hops[1:]]
         return [*named, ("url", self.url), *redirects]
 
@@ -95,22 +96,23 @@ def _spec(
     if target in named:
         return _changed(named[target], given, timeout, types), plugins, types
     if "://" not in target:
-        near = difflib.get_close_matches(target, named, n=1)
+        near = [references.masked(name) for name in difflib.get_close_matches(target, named, n=1)]
         raise UsageError(f'{path} has no endpoint "{target}"' + (f'; did you mean "{near[0]}"?' if near else ""))
     return _made(target, given, timeout, types), plugins, types
 
 
 def _made(url: str, given: dict[str, Any], timeout: str | None, types: OptionTypes) -> EndpointSpec:
     table = {"url": url if "://" in url else f"https://{url}", **given}
-    return config.specs([table | ({"timeout": timeout} if timeout else {})], types, SOURCE)[0]
+    if timeout:
+        table |= {"timeout": timeout, "interval": INTERVAL_MAX_S}  # no next check follows, to be in time for
+    return config.specs([table], types, SOURCE)[0]
 
 
 def _changed(spec: EndpointSpec, given: dict[str, Any], timeout: str | None, types: OptionTypes) -> EndpointSpec:
     """Put the command line's options over those of an endpoint of the file."""
     extra = _made(spec.url, given, timeout, types)
-    return msgspec.structs.replace(
-        spec, options=spec.options | extra.options, timeout_s=extra.timeout_s if timeout else spec.timeout_s
-    )
+    timing = {"timeout_s": extra.timeout_s, "interval_s": extra.interval_s} if timeout else {}
+    return msgspec.structs.replace(spec, options=spec.options | extra.options, **timing)
 
 
 def _peer(result: Result, exchange: Exchange) -> dict[str, Any] | None:
@@ -120,14 +122,10 @@ def _peer(result: Result, exchange: Exchange) -> dict[str, Any] | None:
         return None
     known = {"version": peer.version, "cipher": peer.cipher}
     try:
-        if result.reason is Reason.CERTIFICATE:
-            parts = urlsplit(result.endpoint.url)
-            found = certificate.fetch(parts.hostname or "", parts.port or 443, FETCH_S)
-        elif peer.certificate_der:
-            found = certificate.parse(peer.certificate_der)
-        else:
-            return known
+        found = _certificate(result, exchange)
     except (OSError, ValueError):  # it ended the handshake, or shows what cannot be read
+        found = None
+    if found is None:
         return known
     return known | {
         "subject": found.subject,
@@ -136,6 +134,21 @@ def _peer(result: Result, exchange: Exchange) -> dict[str, Any] | None:
         "not_after": found.not_after.isoformat(),
         "days_left": found.days_left(datetime.now(UTC)),
     }
+
+
+def _certificate(result: Result, exchange: Exchange) -> certificate.Certificate | None:
+    shown = None
+    with suppress(ValueError):  # the handshake was not finished
+        shown = getattr(exchange.peer, "certificate_der", None)
+    if shown:
+        return certificate.parse(shown)
+    options, parts = result.endpoint.options, urlsplit(result.endpoint.url)
+    elsewhere = exchange.hops_us or options.get("proxy")  # then the address is not that of the URL's host
+    if result.reason is not Reason.CERTIFICATE or elsewhere:
+        return None
+    host = parts.hostname or ""
+    name = getattr(options.get("tls"), "server_name", None) or host
+    return certificate.fetch(result.address or host, parts.port or 443, name, FETCH_S)
 
 
 def _hops(exchange: Exchange, spec: EndpointSpec) -> list[str]:
@@ -165,7 +178,8 @@ def _facts(result: Result, exchange: Exchange, peer: dict[str, Any] | None) -> l
 
 
 def _tls_facts(peer: dict[str, Any]) -> list[tuple[str, str]]:
-    facts = [("tls", f"{peer['version']}, {peer['cipher']}")] if peer["cipher"] else []
+    spoken = ", ".join(filter(None, (peer["version"], peer["cipher"])))
+    facts = [("tls", spoken)] if spoken else []
     if "subject" in peer:
         days = peer["days_left"]
         term = f"{days} days left" if days >= 0 else f"expired {-days} days ago"

@@ -78,7 +78,7 @@ def _print_table(results: Sequence[Result]) -> int:
     console.print(_table(results, narrow))
     for result in results if narrow else ():
         if result.reason:
-            console.print(Text(f"{figures.plain(result.endpoint.name)}: {_cause(result)}"))
+            console.print(Text(f"{figures.name(result.endpoint.name)}: {_cause(result)}"))
     counts = {status: sum(result.status is status for result in results) for status in Status}
     parts = [f"{count:,} {status.value}" for status, count in counts.items() if count]
     console.print(f"{figures.counted(len(results), 'endpoint')}: {', '.join(parts)}")
@@ -96,7 +96,7 @@ def _table(results: Sequence[Result], narrow: bool) -> Table:
     if not narrow:
         table.add_column("reason", overflow="fold")
     for result in results:
-        cells = [figures.plain(result.endpoint.name), str(result.http_status or ""), _took(result, "latency")]
+        cells = [figures.name(result.endpoint.name), str(result.http_status or ""), _took(result, "latency")]
         cells += [_took(result, phase) for phase in phases] + ([] if narrow else [_cause(result)])
         table.add_row(Text(result.status.value, STYLES[result.status]), *map(Text, cells))
     return table

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from watcher import registry
+from watcher.commands.configured import disabled
 from watcher.config import shapes
 from watcher.config.options import OptionTypes
 
@@ -21,7 +22,7 @@ PREFIX = "watcher_"
 @click.option("--no-plugin", multiple=True, metavar="NAME", help="Do not load this plugin. May be repeated.")
 def command(as_json: bool, no_plugin: tuple[str, ...]) -> None:
     """List the plugins: distribution, version, hooks, and the options that they add to endpoints."""
-    plugins = registry.plugin_manager(no_plugin)
+    plugins = registry.plugin_manager(disabled(no_plugin))
     found = [*_loaded(plugins, registry.option_types(plugins)), *_absent(plugins)]
     found.sort(key=lambda plugin: plugin["name"])
     lines = [line for plugin in found for line in _told(plugin)]

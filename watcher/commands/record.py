@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from watcher.config import references
 from watcher.models import Result
 
 MEASURES = (
@@ -17,7 +18,7 @@ def record(result: Result, url: str) -> dict[str, Any]:
     """Give what JSON can hold of a result, with the URL as it may be shown; options are left out: they hold secrets."""
     endpoint = result.endpoint
     return {
-        "endpoint": endpoint.name,
+        "endpoint": references.masked(endpoint.name),
         "url": url,
         "labels": endpoint.labels,
         "time": datetime.fromtimestamp(result.time_us / 1e6, UTC).isoformat(timespec="microseconds"),

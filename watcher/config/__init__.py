@@ -1,9 +1,7 @@
 """Configuration: TOML into settings and endpoints; every mistake at once, with file, endpoint and key."""
 
 from watcher.config.configuration import (
-    Agent,
     Config,
-    Database,
     EndpointSpec,
     Settings,
     chosen_plugins,
@@ -15,6 +13,7 @@ from watcher.config.configuration import (
     read,
     specs,
 )
+from watcher.config.settings import Agent, Database
 
 __all__ = [
     "Agent",

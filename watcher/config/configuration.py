@@ -16,7 +16,7 @@ from watcher.config import documents, settings
 from watcher.config.conversion import Report
 from watcher.config.documents import Document, Documents
 from watcher.config.options import OptionTypes
-from watcher.config.settings import Agent, Database, Settings
+from watcher.config.settings import Settings
 from watcher.config.spec import EndpointSpec, Grammar, label
 from watcher.errors import ConfigError
 from watcher.models import Endpoint
@@ -43,8 +43,8 @@ def load(path: Path | Documents, option_types: Types) -> Config:
     """
     files = path if isinstance(path, Documents) else read(path)
     problems = list(files.problems)
-    source = f"file:{os.path.abspath(files.path)}"
     database, agent = settings.settings(files.main, os.environ, _reporter(problems, str(files.path)))
+    source = f"file:{agent.source or os.path.abspath(files.path)}"
     reading = _Reading(_grammar(option_types), source, problems)
     reading.add_files(files)
     if problems:
@@ -128,7 +128,7 @@ def specs(
     return tuple(reading.specs)
 
 
-def masked(options: Mapping[str, Any], option_types: Types) -> dict[str, Any]:
+def masked(options: Mapping[str, Any] | str, option_types: Types) -> dict[str, Any] | str:
     """Give the options of a spec or row as they may be shown: secrets hidden, references kept."""
     return _typed(option_types).masked(options)
 

@@ -232,9 +232,11 @@ def masked(value: Any, wanted: Any = Any) -> Any:
     """Give a raw value as it may be shown: secrets, the passwords in URLs and what a telling key holds are hidden."""
 
     def hidden(part: Any, kind: Any, place: str) -> Any:
-        if not isinstance(part, str) or kind is shapes.SecretFile:
+        if kind is shapes.SecretFile or part is None or isinstance(part, bool):
             return part
         telling = references.TELLING.search(place) and Path not in shapes.members(kind)
+        if not isinstance(part, str):  # what can be nothing but a number is none that is kept secret
+            return references.HIDDEN if telling and {str, Any} & {*shapes.members(kind)} else part
         return references.masked_secret(part) if telling or shapes.is_secret(kind) else references.masked(part)
 
     return changed(value, wanted, "", hidden)

@@ -11,12 +11,13 @@ from typing import Any
 
 import msgspec
 
-from watcher.config import conversion, references, shapes
+from watcher.config import conversion, nesting, references, shapes
 from watcher.config.conversion import Note, Report
 
 CORE_KEYS = ("name", "url", "interval", "timeout", "enabled", "labels", "locations")
 
 SHARED_MOST = 16_384
+TOO_DEEP = f"tables or lists are nested too deeply; {nesting.MOST} levels are the most"
 
 
 class OptionTypes(dict[str, tuple[Any, str]]):
@@ -120,21 +121,20 @@ class OptionTypes(dict[str, tuple[Any, str]]):
         except (TypeError, ValueError) as error:  # an object of a plugin, half a surrogate pair
             report("", f"holds what is no value of TOML or JSON: {error}")
             return {}
+        except RecursionError:
+            report("", TOO_DEEP)
+            return {}
         if code in self._raw:
             return self._raw[code]
+        if nesting.is_too_deep(code.decode()):
+            report("", TOO_DEEP)
+            return {}
         note = Note(report)
         if self._with_paths.isdisjoint(raw) and not any(mark in code for mark in (b'_file":', b"\\u0000", b"null")):
             table = msgspec.json.decode(code)[1]  # what the walk below would give: dates have become text
         else:
-            table = self._storable(dict(raw), note, directory)
+            table = conversion.storable(dict(raw), self._types, "", note, directory)
         return table if note.keys else _kept(self._raw, code, table)
-
-    def _storable(self, raw: dict[str, Any], report: Report, directory: str) -> dict[str, Any]:
-        try:
-            return conversion.storable(raw, self._types, "", report, directory)
-        except RecursionError:
-            report("", "tables or lists are nested too deeply")
-            return {}
 
     def shared(self, key: str, value: Any, read: Callable[[], Any]) -> Any:
         """Give what `read` makes of a value of a core key, one object for equal values; `UNSET` is not kept."""
@@ -144,8 +144,13 @@ class OptionTypes(dict[str, tuple[Any, str]]):
         found = read()
         return found if found is msgspec.UNSET else _kept(self._right, code, found)
 
-    def masked(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """Give a raw table as commands may show it: secrets and the passwords in URLs are hidden."""
+    def masked(self, raw: Mapping[str, Any] | str) -> dict[str, Any] | str:
+        """Give a raw table as commands may show it: secrets and the passwords in URLs are hidden.
+
+        Of what the store could not make a table of, nothing is shown.
+        """
+        if not isinstance(raw, Mapping):
+            return references.HIDDEN
         return conversion.masked(dict(raw), self._types)
 
 

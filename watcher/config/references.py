@@ -12,10 +12,23 @@ from collections.abc import Mapping
 HIDDEN = "***"
 
 _TOKEN = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_]\w*)(?P<fallback>:-(?:(?!\$\{)[^}])*)?\})?", re.ASCII)
-TELLING = re.compile(r"passw(or)?d|secret|token|authori[sz]ation|cookie|api[-_]?key|credential|signature", re.I)
+
+# Names of what must not be shown. Where such a word can be the part of a harmless one, it must stand alone: `pin`, not
+# `ping`. `auth` is judged in the last part of a key only: what stands under `basic_auth` is not secret for that.
+TELLING = re.compile(
+    r"passw(?:or)?d|pass(?:phrase|code|key)|pass(?![a-z])|pwd|secret|token|auth(?!or|[\w-]*\.)|authori[sz]ation|cookie"
+    r"|credential|signature|session|bearer|(?:csrf|xsrf)|jwt|hmac"
+    r"|(?:api|access|account|client|encryption|licen[cs]e|master|private|server|shared|signing|subscription)[-_]?key"
+    r"|(?<![a-z0-9])(?:pin|otp|totp|sid|sig|cvv|cvc)(?![a-z0-9])|(?<![\w-])key(?![\w-])",
+    re.I,
+)
 _URL_PASSWORD = re.compile(r"(?P<before>[a-z][\w+.-]*://[^/?#\s@:]*:)(?P<secret>(?:\$\{[^}]*\}|[^/?#\s])*)(?=@)", re.I)
+# Of a URL, ended by "&"; or as libpq reads `key = value`: blanks around the sign, quotes, "\" before any character.
 _PARAMETER = re.compile(
-    rf"(?P<before>(?:^|[?&\s])[\w.-]*(?:{TELLING.pattern})[\w.-]*=)(?P<secret>'(?:[^'\\]|\\.)*'|[^&#\s]+)", re.I
+    rf"(?P<before>[?&][\w.-]*(?:{TELLING.pattern})[\w.-]*=)(?P<secret>(?:\$\{{[^}}]*\}}|[^&#\s])*)"
+    rf"|(?P<key>(?:^|(?<=\s)|(?<='))[\w.-]*(?:{TELLING.pattern})[\w.-]*\s*=\s*)"
+    r"(?P<value>'(?:[^'\\]|\\.)*(?:'|\\?$)|(?:\$\{[^}]*\}|\\.|[^\s\\])+\\?)",
+    re.I | re.S,
 )
 
 
@@ -74,7 +87,10 @@ def masked(text: str) -> str:
     def hide(found: re.Match[str]) -> str:
         return found["before"] + (masked_secret(found["secret"]) if found["secret"] else "")
 
-    return _PARAMETER.sub(hide, _URL_PASSWORD.sub(hide, text)) if "=" in text or "@" in text else text
+    def hide_parameter(found: re.Match[str]) -> str:
+        return hide(found) if found["key"] is None else found["key"] + masked_secret(found["value"])
+
+    return _PARAMETER.sub(hide_parameter, _URL_PASSWORD.sub(hide, text)) if "=" in text or "@" in text else text
 
 
 def scrubbed(text: str, secrets: Mapping[str, str]) -> str:

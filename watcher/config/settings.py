@@ -33,9 +33,11 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
     """What this node is and how much it may do; docs/configuration.md gives the reason of each default."""
 
+    # pylint: disable=duplicate-code  # watcher.worker.Job: what a worker is told of this
     data_dir: Path
     location: str = "local"
     variant: str = "default"
+    source: str | None = None
     workers: int = 1
     concurrency: int = 2000
     keepers: int = 2
@@ -48,7 +50,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of a configuration but its endpoints; `path` is None when there is no file.
 
-    `source` names the file's endpoints in the table `endpoints`: "file:" and the absolute path of the main file.
+    `source` names the file's endpoints in the table `endpoints`: "file:" and `Agent.source`, else the absolute path of
+    the main file.
     """
 
     database: Database
@@ -66,6 +69,7 @@ AGENT_TYPES: Mapping[str, Any] = {
     "data_dir": Path,
     "location": Word,
     "variant": Word,
+    "source": Word,
     "workers": Annotated[int, msgspec.Meta(ge=1, le=1024)],
     "concurrency": Annotated[int, msgspec.Meta(ge=1, le=100_000)],
     "keepers": Annotated[int, msgspec.Meta(ge=1, le=64)],

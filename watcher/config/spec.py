@@ -31,6 +31,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint as written: `url` and `options` hold references unexpanded, `options` is what JSON can hold."""
 
+    # pylint: disable=duplicate-code  # watcher.models.Endpoint: the same, ready for use
     name: str
     url: str
     interval_s: float = DEFAULT_INTERVAL_S
@@ -124,8 +125,8 @@ class Grammar:
             "locations": list(row.get("locations") or ()),
         }
         right = {key: self._core(key, value, report, as_row=True) for key, value in core.items()}
-        if msgspec.UNSET not in (right["interval"], right["timeout"]):
-            _check_timeout(right["timeout"], right["interval"], report)
+        if msgspec.UNSET not in (right["interval"], right["timeout"]):  # who wrote the row may know neither's default
+            right["timeout"] = min(right["timeout"], right["interval"])
         return Endpoint(
             id=row.get("id") or 0,
             name=right["url"] if row.get("name") in (None, "", right["url"]) else row["name"],
@@ -135,9 +136,15 @@ class Grammar:
             enabled=right["enabled"],
             labels=right["labels"],
             locations=right["locations"],
-            options=self.types.convert(row.get("options") or {}, report, self._environ),
+            options=self._options(row.get("options") or {}, report),
             source=sys.intern(row.get("source") or ""),
         )
+
+    def _options(self, raw: Any, report: Report) -> dict[str, Any]:
+        if not isinstance(raw, Mapping):  # the store could not make sense of it
+            report("options", "is no JSON object, is nested too deeply or holds a number too large; write it anew")
+            return {}
+        return self.types.convert(raw, report, self._environ)
 
     @staticmethod
     def _named(url: str, table: Mapping[str, Any], report: Report) -> str:

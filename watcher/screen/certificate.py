@@ -44,8 +44,14 @@ def parse(der: bytes) -> Certificate:
     )
 
 
-def fetch(host: str, port: int, timeout_s: float) -> Certificate:
+def fetch(address: str, port: int, server_name: str, timeout_s: float) -> Certificate:
     """Read the certificate that a server shows, trusted or not, over a connection of its own.
+
+    Args:
+        address: of the server, or its host name.
+        port: where it listens.
+        server_name: whose certificate it is asked for (SNI).
+        timeout_s: for each step.
 
     Raises:
         OSError, ValueError: it cannot be had.
@@ -53,8 +59,8 @@ def fetch(host: str, port: int, timeout_s: float) -> Certificate:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # it is looked at because it is not trusted
-    with socket.create_connection((host, port), timeout_s) as plain:
-        with context.wrap_socket(plain, server_hostname=host) as secured:
+    with socket.create_connection((address, port), timeout_s) as plain:
+        with context.wrap_socket(plain, server_hostname=server_name) as secured:
             return parse(secured.getpeercert(binary_form=True) or b"")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from watcher.config import references
+
 
 def duration(value_us: float | None) -> str:
     """Write microseconds with three digits: `0.31 ms`, `12.3 ms`, `1.23 s`; nothing for None."""
@@ -52,6 +54,11 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def name(text: str) -> str:
+    """Write the name of an endpoint: one that has none is named by its URL, which may hold a password or a token."""
+    return plain(references.masked(text))
 
 
 def cause(reason: str | None, detail: str | None) -> str:

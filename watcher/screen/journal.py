@@ -120,7 +120,7 @@ def describe(change: Mapping[str, Any]) -> str:
     answered = f"HTTP {change['http_status']}" if change.get("http_status") else ""
     was = f"was {change['before']}" if change.get("before") else ""
     rest = ", ".join(part for part in (what, answered, took, was) if part)
-    name, status = figures.plain(change.get("name", "")), change.get("status", "")
+    name, status = figures.name(change.get("name", "")), change.get("status", "")
     return f"{figures.moment(change.get('at_us', 0))} {status:<6} {name}: {rest}"
 
 

@@ -167,7 +167,7 @@ def endpoints(rows: Sequence[Mapping[str, Any]], wall_s: float, width: int) -> T
         table.add_column("changed", no_wrap=True, justify="right")
     for row in rows:
         status = row.get("status") or "unknown"
-        cells = [figures.plain(row.get("name", "")), str(row.get("http_status") or "")]
+        cells = [figures.name(row.get("name", "")), str(row.get("http_status") or "")]
         cells.append(figures.duration(row.get("latency_us")))
         if wide:
             cells += [_ago(row.get("at_us"), wall_s), _ago(row.get("changed_us"), wall_s)]
@@ -180,7 +180,7 @@ def _ago(at_us: int | None, wall_s: float) -> str:
 
 
 def _failure(row: Mapping[str, Any], width: int) -> Text:
-    name = Text(figures.plain(row.get("name", "")))
+    name = Text(figures.name(row.get("name", "")))
     name.truncate(max(NAME_COLUMNS, width // 2), overflow="ellipsis")  # the reason is to be seen, too
     return _line(
         (figures.moment(row.get("at_us", 0))[11:19], "dim"),

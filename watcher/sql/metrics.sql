@@ -68,6 +68,10 @@ SELECT class.relname
    AND obj_description(class.oid, 'pg_class') = 'watcher: expired'
  ORDER BY class.relname;
 
+-- name: is_there
+-- Something of this name, where a partition would be made.
+SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = %(name)s);
+
 -- name: create_partition
 -- With its indexes, so that ATTACH finds all in place. No CHECK: it would spare the scan of a table that is empty here,
 -- and would then be evaluated for every row.
@@ -97,6 +101,9 @@ DROP TABLE IF EXISTS {partition};
 -- A report that runs for hours must not make upkeep, and whoever queues behind it, wait for hours.
 SELECT set_config('lock_timeout', %(timeout)s, false);
 
+-- name: now
+SELECT now();
+
 -- name: licence
 SELECT current_setting('timescaledb.license');
 
@@ -104,7 +111,10 @@ SELECT current_setting('timescaledb.license');
 -- The age at which TimescaleDB itself drops chunks, as whole days; null without a policy.
 SELECT extract(epoch FROM (config ->> 'drop_after')::interval) / 86400
   FROM timescaledb_information.jobs
- WHERE proc_name = 'policy_retention' AND hypertable_name = 'metrics';
+ WHERE proc_name = 'policy_retention' AND hypertable_name = 'metrics' AND hypertable_schema = (
+           SELECT nspname FROM pg_class JOIN pg_namespace AS schema ON schema.oid = relnamespace
+            WHERE pg_class.oid = 'metrics'::regclass
+       );
 
 -- name: remove_retention
 SELECT remove_retention_policy('metrics', if_exists => true);

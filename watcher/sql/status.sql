@@ -20,7 +20,10 @@ SELECT part.oid::regclass::text, pg_total_relation_size(part.oid),
 -- name: chunks
 SELECT format('%I.%I', chunk_schema, chunk_name)
   FROM timescaledb_information.chunks
- WHERE hypertable_name = 'metrics'
+ WHERE hypertable_name = 'metrics' AND hypertable_schema = (
+           SELECT nspname FROM pg_class JOIN pg_namespace AS schema ON schema.oid = relnamespace
+            WHERE pg_class.oid = 'metrics'::regclass
+       )
  ORDER BY range_start;
 
 -- name: hypertable

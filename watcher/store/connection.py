@@ -18,6 +18,7 @@ import msgspec
 import psycopg2
 from psycopg2 import extensions, extras
 
+from watcher.config import nesting
 from watcher.errors import DatabaseError, DatabaseUnavailable
 
 Connection = extensions.connection  # for the annotations of those who do not know psycopg2
@@ -57,9 +58,22 @@ def connect(dsn: str, *, name: str, timeout_s: float = 10.0, autocommit: bool = 
     except DatabaseError:
         connection.close()
         raise
-    extras.register_default_jsonb(connection, loads=msgspec.json.decode)
+    extras.register_default_jsonb(connection, loads=_decoded)
     connection.autocommit = autocommit
     return connection
+
+
+def _decoded(text: str) -> Any:
+    """Give the value of a jsonb, or its text where it is none that we could work with.
+
+    Any client may write one; an exception here would take with it all the rows that come after.
+    """
+    if nesting.is_too_deep(text):
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:  # an integer of thousands of digits
+        return text
 
 
 def close(connection: extensions.connection) -> None:

@@ -83,7 +83,7 @@ def _read_ndjson(stream: BinaryIO, place: str, _: OptionTypes, problems: list[st
             continue
         try:
             table = decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             problems.append(f"{place}:{number}: not a JSON object: {error}")
             continue
         if _merge_options(table, f"{place}:{number}", problems):
@@ -155,7 +155,7 @@ def _option(cell: str, wanted: Any) -> Any:
 def _json(cell: str) -> Any:
     try:
         return msgspec.json.decode(cell.encode())
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return cell
 
 
@@ -185,10 +185,16 @@ def _written(row: Mapping[str, Any]) -> dict[str, Any]:
         "interval": _number(row["interval_s"]),
         "timeout": _number(row["timeout_s"]),
         "enabled": row["enabled"],
-        "labels": {key: _literal(value) for key, value in row["labels"].items()},
+        "labels": _literals(row["labels"]),
         "locations": [_literal(location) for location in row["locations"]],
         "options": row["options"],
     }
+
+
+def _literals(labels: Any) -> Any:
+    if not isinstance(labels, Mapping):  # nobody could make sense of them, and `import` will say so
+        return labels
+    return {key: _literal(value) if isinstance(value, str) else value for key, value in labels.items()}
 
 
 def _literal(text: str) -> str:

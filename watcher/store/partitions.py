@@ -11,12 +11,15 @@ from typing import Any
 import msgspec
 from psycopg2 import extensions, sql
 
-from watcher.store.connection import raw_transaction, translated
+from watcher.errors import DatabaseError
+from watcher.store.connection import place, raw_transaction, translated
 from watcher.store.migrations import storage
 from watcher.store.queries import queries
 
 KEEP_DAYS = 90
 AHEAD_DAYS = 3  # a night without a database must not find the next day without its partition
+
+CLOCK_OFF_MOST_S = 300.0  # between the agent and the server, for either to say what is old
 
 _LOCK_TIMEOUT = "15s"
 _CONCURRENT_DETACH = 140000  # PostgreSQL 14
@@ -33,24 +36,45 @@ class Upkeep(msgspec.Struct, frozen=True):
 def upkeep(connection: extensions.connection, now: datetime, keep_days: int = KEEP_DAYS) -> Upkeep:
     """Make room for the next days and drop the days that lie more than `keep_days` back; every agent may, hourly.
 
-    The connection must be in autocommit mode. A day is kept whole until its last row is too old.
+    The connection must be in autocommit mode. A day is kept whole until its last row is too old, by the server's
+    clock: one agent with a wrong one must not drop what all have measured. `now` is the agent's, which dates its rows.
 
     Raises:
+        DatabaseError: the clocks differ: days were made and none was dropped. Or a day's name is in the way.
         DatabaseUnavailable: somebody holds a lock for long; the next upkeep goes on where this one stopped.
         ValueError: the connection is not in autocommit mode.
     """
     if not connection.autocommit:
         raise ValueError("upkeep needs a connection in autocommit mode: DETACH CONCURRENTLY runs in no transaction")
     with translated(connection):
-        if storage(connection) == "hypertable":
-            return Upkeep(expired=_expire_chunks(connection, now, keep_days))
-        today = now.astimezone(UTC).date()
-        created = add_days(connection, (today + timedelta(days=ahead) for ahead in range(AHEAD_DAYS + 1)))
-        return Upkeep(created, _expire_partitions(connection, today - timedelta(days=keep_days)))
+        servers = _server_now(connection)
+        off_s = (now - servers).total_seconds()
+        today, is_hypertable = now.astimezone(UTC).date(), storage(connection) == "hypertable"
+        created: tuple[str, ...] = ()
+        if not is_hypertable:
+            created = add_days(connection, (today + timedelta(days=ahead) for ahead in range(AHEAD_DAYS + 1)))
+        if abs(off_s) > CLOCK_OFF_MOST_S:
+            raise DatabaseError(
+                f"the clock of this agent is {abs(off_s):,.0f} s {'ahead of' if off_s > 0 else 'behind'} that of"
+                f" {place(connection.dsn)}; nothing old was dropped; set the clocks right (NTP)"
+            )
+        if is_hypertable:
+            return Upkeep(expired=_expire_chunks(connection, servers, keep_days))
+        return Upkeep(created, _expire_partitions(connection, servers.astimezone(UTC).date() - timedelta(keep_days)))
+
+
+def _server_now(connection: extensions.connection) -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute(queries("metrics")["now"])
+        return cursor.fetchone()[0]
 
 
 def add_days(connection: extensions.connection, days: Iterable[date]) -> tuple[str, ...]:
-    """Make the partitions of these days that are not there yet, and give their names; with psycopg2's own errors."""
+    """Make the partitions of these days that are not there yet, and give their names; with psycopg2's own errors.
+
+    Raises:
+        DatabaseError: a table that is no partition, such as one that was detached by hand, has the name of one.
+    """
     wanted = {_partition(day): day for day in days}
     if not wanted.keys() - _partitions(connection).keys():
         return ()
@@ -58,6 +82,12 @@ def add_days(connection: extensions.connection, days: Iterable[date]) -> tuple[s
         cursor.execute(queries("metrics")["lock_partitions"])
         missing = sorted(wanted.keys() - _fetch_partitions(cursor).keys())
         for name in missing:
+            cursor.execute(queries("metrics")["is_there"], {"name": name})
+            if cursor.fetchone()[0]:
+                raise DatabaseError(
+                    f"{place(connection.dsn)}: table {name} is there and no part of metrics, which has no room for"
+                    " that day; re-attach or rename it (docs/schema.md)"
+                )
             first, last = (_midnight(wanted[name] + timedelta(days=later)) for later in (0, 1))
             cursor.execute(_about("create_partition", name))
             cursor.execute(_about("attach_partition", name, first=sql.Literal(first), last=sql.Literal(last)))
