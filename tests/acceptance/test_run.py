@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from agent_process import AgentProcess, Eventually, Write
+from agent_process import PATIENCE_S, AgentProcess, Eventually, Write
 
 from watcher import __version__
 from watcher.store import embedded
@@ -263,4 +263,13 @@ def test_plugins_discover_endpoints(
         agent.wait_for("1 added, 0 changed, 0 removed, 0 unchanged: plugin:catalogue")
         agent.wait_for("plugin:broken: LookupError: no catalogue; its endpoints stay as they are")
         assert eventually(results(query, "found"), 30)[0] == ("up", 200)
+        assert agent.end() == 0
+
+
+def test_a_second_agent_on_the_same_data_directory_is_refused(path: Path) -> None:
+    with AgentProcess(path) as agent:
+        agent.wait_for("stored")
+        with AgentProcess(path) as second:
+            assert second.process.wait(PATIENCE_S) == 2
+            assert second.said("another agent runs with the data directory")
         assert agent.end() == 0

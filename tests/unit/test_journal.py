@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from watcher.screen.fleet import Fleet
-from watcher.screen.journal import CHANGES_A_SECOND, Journal
+from watcher.screen.fleet import Fleet, Totals
+from watcher.screen.journal import CHANGES_A_SECOND, Journal, _Since
 
 NOON_S = 1_800_000_000  # 2027-01-15T08:00:00Z, by date(1)
 
@@ -118,3 +118,13 @@ def test_a_name_that_is_the_url_hides_its_token(fleet: Fleet, journal: Journal) 
     hear(fleet, change("https://me:hunter2@h/?token=hunter2", reason="dns"))
     journal.tick(0.0)
     assert lines(journal) == ["2027-01-15T08:00:00Z down   https://me:***@h/?token=***: dns, was up"]
+
+
+def test_a_summary_tells_of_all_the_time_since_the_last_one() -> None:
+    since = _Since()
+    since.note(Totals(checks=100, lag_p99_us=5, late_p99_us=1), now=10.0)
+    since.note(Totals(checks=130, lag_p99_us=900, late_p99_us=2), now=40.0)
+    quiet = Totals(checks=160, checks_per_s=0.0, lag_p99_us=0)
+    given = since.over(quiet, now=70.0)
+    assert (given.checks_per_s, given.lag_p99_us, given.late_p99_us) == (1.0, 900, 2)
+    assert since.over(Totals(checks=160), now=80.0).checks_per_s == 0.0

@@ -23,7 +23,7 @@ from watcher import config
 from watcher.agent.discovery import discovered
 from watcher.config import Config, Settings
 from watcher.config.options import OptionTypes
-from watcher.errors import ConfigError, DatabaseError, DatabaseUnavailable
+from watcher.errors import ConfigError, DatabaseError, DatabaseUnavailable, EnvironmentProblem
 from watcher.screen import figures
 from watcher.screen.fleet import Fleet
 from watcher.screen.journal import silence
@@ -32,6 +32,7 @@ from watcher.store.connection import connect, wait
 
 AGAIN_S = 5.0
 UPKEEP_S = 3600.0
+UPKEEP_AGAIN_S = 300.0
 TAKEN_SAID = 5
 
 
@@ -101,14 +102,30 @@ class Agent:
             self._server = self._stack.enter_context(serving)
             dsn = self._server.dsn
         self._dsn = str(dsn)
+        self._be_the_only_one()
+        said = ""
         while wait(self._dsn, self.say, self._given_up):
             try:
                 migrations.migrate(self._dsn, self.say)
                 self._sync(first=True)
                 return self._jobs()
-            except DatabaseUnavailable as error:  # it went away meanwhile
-                self.say(str(error))
+            except DatabaseUnavailable as error:  # it went away meanwhile, or is a standby
+                if str(error) != said:
+                    said = str(error)
+                    self.say(f"{said}; trying again")
+                self._stopping.wait(AGAIN_S)
         return ()
+
+    def _be_the_only_one(self) -> None:
+        """Hold the data directory: two agents on it would be one agent that checks everything twice."""
+        data_dir = self._settings.agent.data_dir
+        with embedded.explained(data_dir):
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = self._stack.enter_context(closing(embedded.Lock(data_dir / "agent.lock")))
+        if not lock.acquire():
+            raise EnvironmentProblem(
+                f"another agent runs with the data directory {data_dir}; stop it, or set another agent.data_dir"
+            )
 
     def _given_up(self) -> bool:
         """Tell whether to wait no more; asked while waiting, when the embedded server may have to be started again.
@@ -150,7 +167,8 @@ class Agent:
             with closing(connect(self._dsn, name="watcher upkeep", autocommit=True)) as connection:
                 done = metrics.upkeep(connection, datetime.now(UTC), self._settings.database.keep_days)
         except DatabaseError as error:
-            self.say(f"results older than database.keep_days are not dropped: {error}")
+            self._upkeep_at = time.monotonic() + UPKEEP_AGAIN_S
+            self.say(f"the days of the results were not brought up to date, it is tried again: {error}")
             return
         if done.expired:
             self.say(f"dropped {figures.counted(len(done.expired), 'day')} of results, by database.keep_days")
@@ -184,8 +202,10 @@ class Agent:
     def _tell_of_others(self, counts: Mapping[str, int], own: set[str]) -> None:
         for source, count in sorted(counts.items()):
             if source not in own:
-                shown = f"watcher endpoints list --config {self._path} --source '{source}'"
-                self.say(f"the table also has {figures.counted(count, 'endpoint')} from {source}, see: {shown}")
+                self.say(
+                    f"the table also has {figures.counted(count, 'endpoint')} from {source}, watched too; to end that: "
+                    f"watcher endpoints remove --config {self._path} --source '{source}'"
+                )
 
     def _jobs(self) -> list[dict[str, Any]]:
         agent = self._settings.agent

@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
 from watcher.screen import figures
@@ -44,6 +45,7 @@ class Journal:
         self._unsaid: Counter[str] = Counter()
         self._second_at: float | None = None
         self._summary_at = 0.0
+        self._since = _Since()
         self._database = ""
 
     def say(self, text: str) -> None:
@@ -65,15 +67,18 @@ class Journal:
             if self._database or totals.database != "ok":  # that all is well at first is not worth a line
                 self.say(f"database: {totals.database}")
             self._database = totals.database
+        self._since.note(totals, now)
         if now >= self._summary_at and totals.workers:
             self._summary_at = now + self._summary_s
-            self._write(self._output, f"{self._now()} {summary(totals)}")
+            self._write(self._output, f"{self._now()} {summary(self._since.over(totals, now))}")
 
     def close(self, now: float) -> None:
         """Write what is left and a last summary."""
         self._changes()
         self._count_unsaid()
-        self._write(self._output, f"{self._now()} {summary(self._fleet.totals(now))}")
+        totals = self._fleet.totals(now)
+        if totals.database:  # else no worker ever spoke, and there is nothing to sum up
+            self._write(self._output, f"{self._now()} {summary(self._since.over(totals, now))}")
 
     def _changes(self) -> None:
         changes, lost = self._fleet.changes()
@@ -108,6 +113,31 @@ class Journal:
             pass
 
 
+@dataclass
+class _Since:
+    """What was since the last summary: a second alone says little of a few endpoints that are checked now and then."""
+
+    began: float | None = None
+    checks: int = 0
+    lag_p99_us: int = 0
+    late_p99_us: int = 0
+
+    def note(self, totals: Totals, now: float) -> None:
+        """Take the worst seconds."""
+        if self.began is None:
+            self.began, self.checks = now, totals.checks
+        self.lag_p99_us = max(self.lag_p99_us, totals.lag_p99_us)
+        self.late_p99_us = max(self.late_p99_us, totals.late_p99_us)
+
+    def over(self, totals: Totals, now: float) -> Totals:
+        """Give the totals with the rate and the worst seconds since the last summary, and begin anew."""
+        elapsed_s = 0.0 if self.began is None else now - self.began
+        rate = (totals.checks - self.checks) / elapsed_s if elapsed_s > 0 else totals.checks_per_s
+        given = replace(totals, checks_per_s=rate, lag_p99_us=self.lag_p99_us, late_p99_us=self.late_p99_us)
+        self.began, self.checks, self.lag_p99_us, self.late_p99_us = now, totals.checks, 0, 0
+        return given
+
+
 def silence(stream: TextIO) -> None:
     """Let all that is written to a stream from now on, or waits in it, vanish."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -127,11 +157,11 @@ def describe(change: Mapping[str, Any]) -> str:
 def summary(totals: Totals) -> str:
     """Write the totals as a line."""
     parts = [
-        f"{totals.endpoints:,} endpoints: {totals.up:,} up, {totals.down:,} down, {totals.unknown:,} unknown",
+        f"{figures.counted(totals.endpoints, 'endpoint')}: {totals.up:,} up, {totals.down:,} down, {totals.unknown:,} unknown",
         f"{figures.count(totals.checks_per_s)} checks/s",
         f"lag p99 {figures.duration(totals.lag_p99_us)}, late p99 {figures.duration(totals.late_p99_us)}",
         f"stored {totals.stored:,}, buffered {totals.buffered:,}, spooled {totals.spooled:,}, missed {totals.missed:,}"
         + (f", dropped {totals.dropped:,}" if totals.dropped else ""),
-        f"database {figures.plain(totals.database) or 'unknown'}",
+        f"database {totals.database if totals.database in ('ok', '') else 'away'}",
     ]
     return "; ".join(parts)
