@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from watcher import config, registry
+from watcher.commands.configured import disabled
 from watcher.config import Config, EndpointSpec
 from watcher.config.options import OptionTypes
 from watcher.config.spec import label
@@ -31,7 +32,7 @@ def command(path: Path, as_json: bool, no_plugin: tuple[str, ...]) -> int:
     is connected to and nothing is changed.
     """
     try:
-        loaded, plugins, types = registry.configured(path, no_plugin)
+        loaded, plugins, types = registry.configured(path, disabled(no_plugin))
         if problems := list(_unusable(loaded, plugins, types)):
             raise ConfigError(problems)
     except ConfigError as error:
@@ -68,6 +69,6 @@ def _record(loaded: Config) -> str:
 
 
 def _sentence(path: Path, loaded: Config) -> str:
-    count, disabled = len(loaded.endpoints), _disabled(loaded)
-    share = f", {disabled:,} of them disabled" if disabled else ""
+    count, idle = len(loaded.endpoints), _disabled(loaded)
+    share = f", {idle:,} of them disabled" if idle else ""
     return f"{path}: valid, {count:,} endpoint{'s' * (count != 1)}{share}"
