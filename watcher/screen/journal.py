@@ -157,7 +157,8 @@ def describe(change: Mapping[str, Any]) -> str:
 def summary(totals: Totals) -> str:
     """Write the totals as a line."""
     parts = [
-        f"{figures.counted(totals.endpoints, 'endpoint')}: {totals.up:,} up, {totals.down:,} down, {totals.unknown:,} unknown",
+        f"{figures.counted(totals.endpoints, 'endpoint')}: "
+        f"{totals.up:,} up, {totals.down:,} down, {totals.unknown:,} unknown",
         f"{figures.count(totals.checks_per_s)} checks/s",
         f"lag p99 {figures.duration(totals.lag_p99_us)}, late p99 {figures.duration(totals.late_p99_us)}",
         f"stored {totals.stored:,}, buffered {totals.buffered:,}, spooled {totals.spooled:,}, missed {totals.missed:,}"
