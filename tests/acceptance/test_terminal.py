@@ -107,7 +107,7 @@ class Terminal:
     def end(self) -> int:
         """Read all that still comes and give the exit code."""
         until = time.monotonic() + PATIENCE_S
-        while self.read(0.2) and self.process.poll() is None:
+        while self.read(0.2):
             assert time.monotonic() < until, "\n".join(self.lines())
         return self.process.wait(PATIENCE_S)
 
