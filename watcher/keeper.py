@@ -220,7 +220,7 @@ class Link:
         """
         if self._connection is not None:
             return
-        if self.now() < self._retry_at:
+        if self.now() < self._retry_at and self._tally.database != "ok":  # "ok": another has found it back
             raise DatabaseUnavailable(self._tally.database)
         try:
             self._connection = store_connection.connect(self._dsn, name=self._name)

@@ -93,6 +93,7 @@ def test_a_body_of_exactly_the_cap_is_whole() -> None:
         ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"], Reason.PROTOCOL, "in the body"),
         ([b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx"], Reason.PROTOCOL, "in the headers"),
         ([b"HTTP/1.1 200 OK\r\nX: ", *[b"y" * 8192] * 9], Reason.PROTOCOL, f"longer than {HEAD_MAX_BYTES}"),
+        ([b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n"], Reason.PROTOCOL, "longer than"),
         ([b"HTTP/1.1 103 Early Hints\r\n\r\n"] * 4000, Reason.PROTOCOL, f"longer than {HEAD_MAX_BYTES}"),
     ],
 )
@@ -100,6 +101,11 @@ def test_what_is_not_a_whole_response_has_its_reason(pieces: list[bytes], reason
     error = failure(*pieces, ends=True)
     assert error.reason is reason
     assert words in error.detail
+
+
+def test_a_long_first_read_is_no_long_head() -> None:
+    reader = read(b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + b"x" * 90_000, max_body=100_000)
+    assert (reader.done, reader.body_bytes) == (True, 90_000)
 
 
 def test_what_follows_a_whole_response_is_not_its_fault() -> None:

@@ -78,14 +78,19 @@ class ResponseReader:
             self._alive = False
         except httptools.HttpParserUpgrade:
             pass  # 101: the response is complete, what follows is another protocol
+        if len(self.head) > HEAD_MAX_BYTES and self._is_head_too_long():
+            raise ProbeError(Reason.PROTOCOL, f"headers longer than {HEAD_MAX_BYTES} bytes")
         if self.done:
             return True
         if self.body_bytes > self._max_body:
             self.status = self._parser.get_status_code()
             self.capped = self.done = True
-        elif not self._in_body and len(self.head) > HEAD_MAX_BYTES:
-            raise ProbeError(Reason.PROTOCOL, f"headers longer than {HEAD_MAX_BYTES} bytes")
         return self.done
+
+    def _is_head_too_long(self) -> bool:
+        if not self._in_body:
+            return True
+        return all(self.head.find(end, 0, HEAD_MAX_BYTES) < 0 for end in (b"\r\n\r\n", b"\n\n"))
 
     def end(self) -> None:
         """Take the end of the connection: complete only a body that is delimited by it (RFC 9112, 6.3)."""
