@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+BOOT_FAILED = 3  # the exit code of a worker that cannot start at all, and would not if it were started again
+
 
 class WatcherError(Exception):
     """Root of all errors that watcher raises on purpose; the message names the place and the remedy."""

@@ -14,6 +14,8 @@ import msgspec
 if TYPE_CHECKING:
     import requests
 
+PHASES = ("dns", "connect", "tls", "ttfb", "transfer")  # of a check, in their order; a result has `dns_us` and so on
+
 INTERVAL_MIN_S = 5.0
 INTERVAL_MAX_S = 300.0
 

@@ -42,6 +42,7 @@ def state(index: int, watch: Watch, buffer: Buffer, keepers: Keepers | None, cha
     watched = watch.known()
     tally = keepers.tally if keepers else Tally()
     counts = watch.counts
+    lag_us, latency_us = sorted(counts.lag_us), sorted(counts.latency_us)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     line = {
         "worker": index,
@@ -59,11 +60,11 @@ def state(index: int, watch: Watch, buffer: Buffer, keepers: Keepers | None, cha
         "buffered": len(buffer),
         "in_flight": watch.in_flight,
         "waiting": watch.waiting,
-        "lag_p50_us": _percentile(counts.lag_us, 50),
-        "lag_p99_us": _percentile(counts.lag_us, 99),
-        "late_p99_us": _percentile(counts.late_us, 99),
-        "latency_p50_us": _percentile(counts.latency_us, 50),
-        "latency_p99_us": _percentile(counts.latency_us, 99),
+        "lag_p50_us": _percentile(lag_us, 50),
+        "lag_p99_us": _percentile(lag_us, 99),
+        "late_p99_us": _percentile(sorted(counts.late_us), 99),
+        "latency_p50_us": _percentile(latency_us, 50),
+        "latency_p99_us": _percentile(latency_us, 99),
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
         "database": tally.database,
         "changes": changes.take(),
@@ -73,8 +74,8 @@ def state(index: int, watch: Watch, buffer: Buffer, keepers: Keepers | None, cha
     return msgspec.json.encode(line) + b"\n"
 
 
-def _percentile(values: list[int], percent: int) -> int:
-    return sorted(values)[(len(values) - 1) * percent // 100] if values else 0
+def _percentile(ordered: list[int], percent: int) -> int:
+    return ordered[(len(ordered) - 1) * percent // 100] if ordered else 0
 
 
 def _latest(watched: Mapping[int, Watched]) -> list[dict[str, Any]]:

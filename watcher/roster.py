@@ -6,7 +6,7 @@ says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import gevent
@@ -98,12 +98,10 @@ class Roster:
     def _read_all(self, connection: Any) -> None:
         rows, self._cursor = table.load(connection)
         ours = set()
-        for number, row in enumerate(rows):
+        for row in _breathing(rows):
             if self._is_ours(row):
                 ours.add(row["id"])
                 self._take(row)
-            if number % BREATH_ROWS == 0:
-                gevent.sleep(0)
         for endpoint_id in [known for known in self._follower.known() if known not in ours]:
             self._follower.drop(endpoint_id)
         self._loaded()
@@ -113,13 +111,11 @@ class Roster:
             self._read_all(connection)
             return
         changed, gone, cursor = table.changes(connection, self._cursor)
-        for number, row in enumerate(changed):
+        for row in _breathing(changed):
             if self._is_ours(row):
                 self._take(row)
             else:
                 self._follower.drop(row["id"])
-            if number % BREATH_ROWS == 0:
-                gevent.sleep(0)
         for endpoint_id in gone:
             self._follower.drop(endpoint_id)
         self._cursor = cursor
@@ -146,3 +142,10 @@ class Roster:
             self._say(problem)
         endpoint = Endpoint(id=row["id"], name=row["name"], url=row["url"], interval_s=row["interval_s"], timeout_s=1.0)
         self._follower.put(Plan(endpoint, Unusable("; ".join(problems)), (), ()))
+
+
+def _breathing(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for number, row in enumerate(rows):
+        yield row
+        if number % BREATH_ROWS == 0:
+            gevent.sleep(0)

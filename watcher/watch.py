@@ -25,6 +25,7 @@ FIRST_GAP_US = 10_000  # between first checks
 SHOWN_MAX = 60  # endpoints; of more than that only those that are not up are shown
 MISSED_ROWS = 100  # for one endpoint after one gap, and MISSED_ROWS_ALL for all; the first says how many went before
 MISSED_ROWS_ALL = 20_000
+STOPPED = "the agent was stopped"
 SAMPLE_US = 1_000_000
 OWN_CPU_SHARE = 0.5  # of a gap: above it we were busy, below it we did not run
 
@@ -158,12 +159,14 @@ class Watch:
         self._ending = True
         while self._pool.ready:
             watched, due_us = self._pool.ready.popleft()
-            self._miss(watched, due_us, Reason.SUSPENDED, "the agent was stopped")
+            self._miss(watched, due_us, Reason.SUSPENDED, STOPPED)
         if self._pool.join(timeout_s):
             return True
         for watched in self._watched.values():
             if watched.busy:
                 self._miss(watched, self._clock.now_us(), Reason.SUSPENDED, "the agent was stopped during the check")
+            if watched.waits_us:
+                self._miss(watched, watched.waits_us, Reason.SUSPENDED, STOPPED)
         return False
 
     @property
@@ -190,10 +193,12 @@ class Watch:
 
     def _done(self, watched: Watched) -> None:
         watched.busy = False
-        if watched.waits_us:
-            due_us, watched.waits_us = watched.waits_us, 0
-            if self._ending or not watched.interval_us:
-                return
+        if not watched.waits_us:
+            return
+        due_us, watched.waits_us = watched.waits_us, 0
+        if self._ending:
+            self._miss(watched, due_us, Reason.SUSPENDED, STOPPED)
+        elif watched.interval_us:
             watched.busy = True
             self._pool.submit((watched, due_us))
 
@@ -207,10 +212,7 @@ class Watch:
         try:
             result = probe(plan, late_us, self._plugin_failed)
         finally:
-            if watched.waits_us:
-                self._done(watched)
-            else:
-                watched.busy = False
+            self._done(watched)
         self._keep(result)
         counts = self.counts
         counts.checks += 1

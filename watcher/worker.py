@@ -32,20 +32,20 @@ from gevent.fileobject import FileObject
 
 from watcher import __version__, registry
 from watcher.descriptors import allow_many
-from watcher.errors import DatabaseError, WatcherError
+from watcher.errors import BOOT_FAILED, DatabaseError, WatcherError
 from watcher.keeper import Buffer, Keepers
 from watcher.leases import FixedShare
 from watcher.models import Endpoint, Incident
 from watcher.outlets import Outlets
 from watcher.report import Changes, state
 from watcher.roster import Roster
+from watcher.screen import figures
 from watcher.spool import Spool
 from watcher.store import agents
 from watcher.store import connection as store_connection
 from watcher.transport import Anchor, clock
 from watcher.watch import Watch
 
-BOOT_FAILED = 3
 DRAIN_S = 12.0
 COLLECT_AFTER = 50_000  # objects; what is loaded once is frozen, the way of a check makes no cycles
 PLUGIN_LOG_S = 60.0
@@ -73,7 +73,6 @@ class Job(msgspec.Struct, frozen=True):
     batch_age_s: float = 1.0
     buffer_rows: int = 100_000
     disabled_plugins: list[str] = []
-    config: str = ""
     log_level: str = "info"
 
 
@@ -159,13 +158,13 @@ class Worker:
 
     def _register(self) -> int:
         job = self._job
-        connection = store_connection.connect(job.dsn, name="watcher worker", autocommit=True)
-        try:
+        with contextlib.closing(self._connect()) as connection:
             return agents.register(
                 connection, job.location, os.uname().nodename, job.variant, __version__, clock.SOURCE
             )
-        finally:
-            store_connection.close(connection)
+
+    def _connect(self) -> store_connection.Connection:
+        return store_connection.connect(self._job.dsn, name="watcher worker", autocommit=True)
 
     def _spool(self) -> Spool:
         """Give the spool of this worker; it takes over those of workers that are no more."""
@@ -180,24 +179,16 @@ class Worker:
     def _be_seen(self, agent_id: int) -> None:
         while True:
             gevent.sleep(SEEN_S)
-            try:
-                connection = store_connection.connect(self._job.dsn, name="watcher worker")
-            except DatabaseError:
-                continue  # the keepers tell of it
-            try:
+            # the keepers tell of a database that is away
+            with contextlib.suppress(DatabaseError), contextlib.closing(self._connect()) as connection:
                 agents.seen(connection, agent_id)
-            except DatabaseError:
-                pass
-            finally:
-                store_connection.close(connection)
 
     def _drain(self) -> None:
         if not self._watch.stop(DRAIN_S * 0.6):
-            log.warning("%d checks did not end in time and are not stored", self._watch.in_flight)
+            log.warning("%d checks did not end in time; their rows say so", self._watch.in_flight)
         if self._keepers is not None:
             self._keepers.finish(DRAIN_S * 0.4)
-        with gevent.Timeout(OUTLETS_S, False):
-            self._outlets.flush()
+        gevent.spawn(self._outlets.flush).join(OUTLETS_S)  # not under a Timeout: what plugins let out is caught there
         self._say_state(FileObject(1, "wb", closefd=False))
 
     # what others tell
@@ -221,7 +212,7 @@ class Worker:
             return
         self._complaints[name] = now, 0
         more = f" ({count} more in the last minute)" if count else ""
-        where = f" at endpoint {endpoint.name!r}" if endpoint else ""
+        where = f" at endpoint {figures.name(endpoint.name)!r}" if endpoint else ""
         line = traceback.extract_tb(error.__traceback__)[-1:]
         at = f" ({Path(line[0].filename).name}:{line[0].lineno})" if line else ""
         log.warning("plugin %s failed%s: %s: %s%s%s", name, where, type(error).__name__, error, at, more)

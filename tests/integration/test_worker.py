@@ -166,12 +166,18 @@ def test_workers_divide_the_endpoints(database: str, site: str, start, eventuall
     assert all(worker.last()["endpoints"] > 5 for worker in workers)
 
 
+def start_on(dsn: str, site: str, start, eventually) -> Running:
+    """Start a worker on a new database, with 50 endpoints that were all checked once."""
+    migrations.migrate(dsn)
+    put(dsn, *[spec(f"e{number}", f"{site}/") for number in range(50)])
+    worker = start(dsn, batch_age_s=0.2)
+    eventually(lambda: worker.last().get("stored", 0) >= 50, 20)
+    return worker
+
+
 def test_a_database_outage_loses_no_row(site: str, start, eventually, data_dir: Path) -> None:
     with embedded.serve(data_dir, lambda line: None) as server:
-        migrations.migrate(server.dsn)
-        put(server.dsn, *[spec(f"e{number}", f"{site}/") for number in range(50)])
-        worker = start(server.dsn, batch_age_s=0.2)
-        eventually(lambda: worker.last().get("stored", 0) >= 50, 20)
+        worker = start_on(server.dsn, site, start, eventually)
         os.kill(server.pid, signal.SIGQUIT)
         eventually(lambda: worker.last()["spooled"] >= 20, 30)
         assert worker.last()["database"] != "ok"
@@ -206,10 +212,7 @@ def processes_of(pid: int) -> list[int]:
 
 def test_a_database_that_hangs_costs_no_row_at_the_end(site: str, start, eventually, data_dir: Path) -> None:
     with embedded.serve(data_dir, lambda line: None) as server:
-        migrations.migrate(server.dsn)
-        put(server.dsn, *[spec(f"e{number}", f"{site}/") for number in range(50)])
-        worker = start(server.dsn, batch_age_s=0.2)
-        eventually(lambda: worker.last().get("stored", 0) >= 50, 20)
+        worker = start_on(server.dsn, site, start, eventually)
         frozen = processes_of(server.pid)
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)

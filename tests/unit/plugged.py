@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import pluggy
@@ -12,7 +11,7 @@ from watcher import Endpoint, Failure, hookspecs
 from watcher.config.options import OptionTypes
 
 
-def manager(*plugins: ModuleType) -> pluggy.PluginManager:
+def manager(*plugins: object) -> pluggy.PluginManager:
     """Give a plugin manager with these plugins alone."""
     found = pluggy.PluginManager("watcher")
     found.add_hookspecs(hookspecs)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pluggy
 import pytest
+from plugged import manager
 
-from watcher import Endpoint, Failure, Step, hookimpl, hookspecs
+from watcher import Endpoint, Failure, Step, hookimpl
 from watcher.errors import ProbeError
 from watcher.models import Reason
 from watcher.plan import compile_plan
@@ -40,15 +40,6 @@ class Recorder:
         if self.error:
             raise self.error
         return self.steps
-
-
-def manager(*plugins: object) -> pluggy.PluginManager:
-    """Make a manager with these plugins."""
-    made = pluggy.PluginManager("watcher")
-    made.add_hookspecs(hookspecs)
-    for plugin in plugins:
-        made.register(plugin)
-    return made
 
 
 def complaint(plan) -> ProbeError:

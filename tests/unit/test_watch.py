@@ -200,3 +200,17 @@ def test_a_stop_waits_for_what_is_in_flight(bench: Bench) -> None:
     assert (row.status, row.reason) == (Status.MISSED, Reason.SUSPENDED)
     gate.set()
     assert bench.watch.stop(10)
+
+
+def test_a_slot_that_waits_at_the_end_is_a_row_too(bench: Bench) -> None:
+    gate = Event()
+    bench.watch.put(plan(lambda exchange: gate.wait(), interval_s=5.0))
+    bench.reach(NOW + S // 10)
+    bench.until(lambda: bench.watch.in_flight == 1)
+    slot = first_slot(interval_s=5)
+    bench.reach(slot + S // 5)
+    gate.set()
+    assert bench.watch.stop(10)
+    rows = {(result.status, result.reason) for result in bench.kept}
+    assert rows == {(Status.UP, None), (Status.MISSED, Reason.SUSPENDED)}
+    assert [result.time_us for result in bench.kept if result.status is Status.MISSED] == [slot]

@@ -211,7 +211,6 @@ class Agent:
         agent = self._settings.agent
         job = {
             "of": agent.workers,
-            "config": str(self._settings.path),
             "dsn": self._dsn,
             "data_dir": str(agent.data_dir),
             "location": agent.location,

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-BOOT_FAILED = 3  # the exit code of a worker that cannot start at all; `watcher.worker` has the same
 LINE_BYTES = 1 << 20
 PIPE_BYTES = 1 << 20  # a worker must not wait for a supervisor that is busy; at 20 KB a second this is 50 s
 

@@ -16,11 +16,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from watcher.agent.child import BOOT_FAILED, Child, Limits
+from watcher.agent.child import Child, Limits
 from watcher.agent.chores import Chores
 from watcher.agent.reaper import Reaper
 from watcher.agent.signals import Signals
-from watcher.errors import WatcherError
+from watcher.errors import BOOT_FAILED, WatcherError
 
 TICK_S = 0.5
 TEXTS_A_SECOND = 200  # of a worker's log; more is a flood

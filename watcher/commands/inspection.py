@@ -21,14 +21,13 @@ from watcher.commands.record import record
 from watcher.config import EndpointSpec, references
 from watcher.config.options import OptionTypes
 from watcher.errors import UsageError
-from watcher.models import INTERVAL_MAX_S, Reason, Result, Status
+from watcher.models import INTERVAL_MAX_S, PHASES, Reason, Result, Status
 from watcher.plan import compile_plan
 from watcher.probe import inspect
 from watcher.screen import certificate, figures
 from watcher.transport.exchange import Exchange
 
 BAR_COLUMNS = 40
-PHASES = ("dns", "connect", "tls", "ttfb", "transfer")
 STYLES = {Status.UP: "bold green", Status.DOWN: "bold red", Status.MISSED: "bold yellow"}
 SOURCE = "command line"
 FETCH_S = 5.0

@@ -18,12 +18,11 @@ from watcher.commands import interrupt
 from watcher.commands.record import record
 from watcher.config import references
 from watcher.errors import ConfigError
-from watcher.models import Result, Status
+from watcher.models import PHASES, Result, Status
 from watcher.plan import Plan, compile_plan
 from watcher.probe import probe
 from watcher.screen import figures
 
-PHASES = ("dns", "connect", "tls", "ttfb", "transfer")
 STYLES = {Status.UP: "green", Status.DOWN: "bold red", Status.MISSED: "yellow"}
 START_GAP_S = 0.002
 WIDE = 120  # columns, for a table with reasons

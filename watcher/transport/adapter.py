@@ -95,8 +95,7 @@ def fetch_response(
     exchange.http_status = reader.status
     exchange.body_bytes = reader.body_bytes
     if reader.capped:
-        exchange.reason = Reason.BODY_CAP
-        exchange.detail = f"the body is longer than max_body: only {target.max_body} bytes were read"
+        exchange.note_cap(target.max_body)
     return Response(reader, url, target.max_body, phases_us(exchange), partial(prepared_from, wire, url))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from watcher.models import Reason
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import requests
 
-    from watcher.models import Reason
 
 
 class Exchange:
@@ -45,6 +46,11 @@ class Exchange:
         self.response: requests.Response | None = None
         self.reason: Reason | None = None  # with status up: something to know, e.g. body_cap
         self.detail: str | None = None
+
+    def note_cap(self, max_body: int) -> None:
+        """Say that only the beginning of the body was read."""
+        self.reason = Reason.BODY_CAP
+        self.detail = f"the body is longer than max_body: only {max_body} bytes were read"
 
 
 class Prober(Protocol):

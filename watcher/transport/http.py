@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from watcher.transport.dns import Address, Resolver
     from watcher.transport.exchange import Exchange
 
-PHASES = ("dns", "connect", "tls", "ttfb", "transfer")
-
 
 class Target(NamedTuple):
     """Where a request goes: all that is known of it before the check, shared by the endpoints that go there.

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from watcher.transport.response import Response
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class MeasuredProber:
@@ -59,7 +58,7 @@ class MeasuredProber:
             self._send_anew(exchange)
             return
         response = fetch_response(exchange, self._target, self._line + self._fields, self._url, self._kept)
-        if response.status_code in REDIRECTS and self._max_redirects and "Location" in response.headers:
+        if self._max_redirects and response.is_redirect:
             response = self._follow(response, self._session(exchange))
         exchange.response = response
 
@@ -98,7 +97,7 @@ class MeasuredProber:
             response = session.send(request, allow_redirects=False)
         except requests.RequestException as error:
             raise _failure(error) from None
-        if response.status_code in REDIRECTS and self._max_redirects and "Location" in response.headers:
+        if self._max_redirects and response.is_redirect:
             response = self._follow(response, session)
         exchange.response = response
 
@@ -186,8 +185,7 @@ class SessionProber:
             for piece in response.iter_content(65_536):
                 body += piece
                 if len(body) > self._max_body:
-                    exchange.reason = Reason.BODY_CAP
-                    exchange.detail = f"the body is longer than max_body: only {self._max_body} bytes were read"
+                    exchange.note_cap(self._max_body)
                     break
             exchange.body_bytes = len(body)
             # the body was read to its bound: hand it to the steps as `requests` would have left it

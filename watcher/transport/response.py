@@ -10,6 +10,7 @@ from typing import Any
 
 import requests
 from requests.cookies import RequestsCookieJar, extract_cookies_to_jar
+from requests.models import REDIRECT_STATI
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
@@ -98,6 +99,11 @@ class Response(requests.Response):
     def headers(self) -> Headers:
         """The header fields."""
         return Headers(self.head)
+
+    @property
+    def is_redirect(self) -> bool:
+        """Say whether it leads to another URL: what `requests` says, without a look at the headers of most pages."""
+        return self.status_code in REDIRECT_STATI and "Location" in self.headers
 
     @lazy
     def _content(self) -> bytes:
