@@ -8,7 +8,8 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "watcher/__init__.py").read_text(), re.M).group(1)
 
-BUILT_INS = ("basic_auth", "body", "headers", "http", "regex", "status")
+# every module in watcher/plugins/GROUP/ is a plugin, named as its file
+BUILT_INS = sorted(path.relative_to(HERE).with_suffix("") for path in HERE.glob("watcher/plugins/*/[!_]*.py"))
 
 setup(
     name="watcher",
@@ -41,7 +42,7 @@ setup(
     ],
     entry_points={
         "console_scripts": ["watcher = watcher.cli:main"],
-        "watcher": [f"{name} = watcher.plugins.{name}" for name in BUILT_INS],
+        "watcher": [f"{path.name} = {'.'.join(path.parts)}" for path in BUILT_INS],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -176,7 +176,7 @@ def plugins(*arguments: str) -> Any:
 def test_lists_plugins_with_origin_hooks_and_options() -> None:
     found = plugins()["basic_auth"]
     assert (found["distribution"], found["version"], found["loaded"]) == ("watcher", __version__, True)
-    assert found["module"] == "watcher.plugins.basic_auth"
+    assert found["module"] == "watcher.plugins.credentials.basic_auth"
     assert found["hooks"] == ["options", "prepare"]
     fields = found["options"]["basic_auth"]["fields"]
     assert fields["password"] == {"type": "a string", "secret": True, "required": True}
@@ -191,6 +191,6 @@ def test_lists_plugins_for_people(tmp_path: Path) -> None:
     done = watcher(tmp_path, "plugins", "--no-plugin", "status")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert f"regex  (watcher {__version__}, watcher.plugins.regex)" in lines
-    assert f"status  (watcher {__version__}, watcher.plugins.status)  not loaded" in lines
+    assert f"regex  (watcher {__version__}, watcher.plugins.assertions.regex)" in lines
+    assert f"status  (watcher {__version__}, watcher.plugins.assertions.status)  not loaded" in lines
     assert "      password: a string (required, secret, or password_file)" in lines

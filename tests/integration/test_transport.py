@@ -16,7 +16,7 @@ from scripted import answers, page, regex_option, request, reset, scripted, serv
 from watcher.errors import ProbeError
 from watcher.models import Endpoint, Reason, Status
 from watcher.plan import compile_plan
-from watcher.plugins.body import Body
+from watcher.plugins.request.body import Body
 from watcher.probe import inspect, probe
 from watcher.transport import Deadline, MeasuredAdapter, Resolver, Route, Trust
 

@@ -12,7 +12,7 @@ from scripted import answers, page, scripted, server_tls, silent, verdict
 
 from watcher.models import Endpoint, Reason, Status
 from watcher.plan import compile_plan
-from watcher.plugins.http import Tls
+from watcher.transport.options import Tls
 from watcher.probe import inspect
 
 PAGE = page(b"hello")

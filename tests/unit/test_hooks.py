@@ -21,7 +21,7 @@ from click.testing import CliRunner
 
 from watcher import Endpoint, Incident, ProbeError, Reason, Result, Status
 from watcher.plan import compile_plan
-from watcher.plugins import http
+from watcher.plugins.protocols import http
 from watcher.probe import probe
 from watcher.transport import Exchange
 

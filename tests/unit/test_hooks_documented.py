@@ -11,7 +11,9 @@ import plugin_docs
 import pytest
 
 from watcher import hookspecs
-from watcher.plugins import basic_auth, body, headers, regex, status
+from watcher.plugins.assertions import regex, status
+from watcher.plugins.credentials import basic_auth
+from watcher.plugins.request import body, headers
 
 HOOKS = {
     name: specification

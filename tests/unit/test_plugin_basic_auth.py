@@ -8,7 +8,7 @@ from typing import Any
 import plugged
 import pytest
 
-from watcher.plugins import basic_auth
+from watcher.plugins.credentials import basic_auth
 
 PLUGINS = plugged.manager(basic_auth)
 

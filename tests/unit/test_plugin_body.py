@@ -11,7 +11,8 @@ from urllib.parse import parse_qs
 import plugged
 import pytest
 
-from watcher.plugins import body, http
+from watcher.plugins.protocols import http
+from watcher.plugins.request import body
 
 PLUGINS = plugged.manager(http, body)
 

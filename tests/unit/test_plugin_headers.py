@@ -7,7 +7,8 @@ from typing import Any
 import plugged
 import pytest
 
-from watcher.plugins import body, headers, http
+from watcher.plugins.protocols import http
+from watcher.plugins.request import body, headers
 
 PLUGINS = plugged.manager(headers, body, http)
 

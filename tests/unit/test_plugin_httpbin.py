@@ -14,7 +14,10 @@ import requests
 from werkzeug.serving import make_server
 
 from watcher import Endpoint, Failure, Reason
-from watcher.plugins import basic_auth, body, headers, http, regex, status
+from watcher.plugins.assertions import regex, status
+from watcher.plugins.credentials import basic_auth
+from watcher.plugins.protocols import http
+from watcher.plugins.request import body, headers
 
 PLUGINS = plugged.manager(basic_auth, body, headers, http, regex, status)
 

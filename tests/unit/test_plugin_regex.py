@@ -16,7 +16,7 @@ import plugged
 import pytest
 
 from watcher import Failure, Reason, Step
-from watcher.plugins import regex
+from watcher.plugins.assertions import regex
 
 PLUGINS = plugged.manager(regex)
 

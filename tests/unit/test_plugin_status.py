@@ -8,7 +8,8 @@ import plugged
 import pytest
 
 from watcher import Failure, Reason
-from watcher.plugins import http, status
+from watcher.plugins.assertions import status
+from watcher.plugins.protocols import http
 
 PLUGINS = plugged.manager(status)
 

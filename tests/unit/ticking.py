@@ -14,7 +14,7 @@ import gevent
 import plugged
 import regex
 
-from watcher.plugins import regex as plugin
+from watcher.plugins.assertions import regex as plugin
 
 HOSTILE = r"(([a-z])+.)+[A-Z]([a-z])+$"
 TEXT = "a" * 4000
