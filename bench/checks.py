@@ -26,6 +26,7 @@ from watcher.store import connection as store_connection
 from watcher.store import embedded, endpoints, migrations
 
 CLIENT, SERVER = 0, 1
+ANYWHERE = ("taskset", "-c", f"0-{(os.cpu_count() or 1) - 1}")
 PINNED = ("taskset", "-c", str(CLIENT))
 HERE = Path(__file__).parent
 WARM_S = 8.0
@@ -84,9 +85,11 @@ def other(arm: str, url: str, ca_file: str, checks: int, rate: float) -> float:
     return float(done.stdout)
 
 
-def watcher(url: str, ca_file: str, count: int, seconds: float) -> tuple[float, str]:
+def watcher(
+    url: str, ca_file: str, count: int, seconds: float, more: dict | None = None
+) -> tuple[float, str]:
     """Run a worker on the client's core for a window; give the CPU µs of a check and what else it said."""
-    options = {"regex": "needle"} | ({"tls": {"ca": ca_file}} if ca_file else {})
+    options = {"regex": "needle"} | (more or {}) | ({"tls": {"ca": ca_file}} if ca_file else {})
     urls = [f"{url}?{number}" for number in range(count)]
     specs = [EndpointSpec(name=one, url=one, interval_s=INTERVAL_S, timeout_s=5.0, options=options) for one in urls]
     with database(specs) as (dsn, data_dir), worker(dsn, data_dir) as lines:
@@ -115,10 +118,10 @@ def database(specs: list[EndpointSpec]) -> Iterator[tuple[str, Path]]:
 
 
 @contextlib.contextmanager
-def worker(dsn: str, data_dir: Path) -> Iterator[Iterator[dict]]:
-    """Run a worker on the client's core; give the lines of state that it writes each second."""
+def worker(dsn: str, data_dir: Path, pinned: bool = True) -> Iterator[Iterator[dict]]:
+    """Run a worker, on the client's core or on any; give the lines of state that it writes each second."""
     job = {"index": 0, "of": 1, "dsn": dsn, "data_dir": str(data_dir), "location": "bench"}
-    command = [*PINNED, sys.executable, "-m", "watcher.worker"]
+    command = [*(PINNED if pinned else ANYWHERE), sys.executable, "-m", "watcher.worker"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdin.write(json.dumps(job).encode() + b"\n")
         process.stdin.flush()

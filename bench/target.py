@@ -1,4 +1,4 @@
-"""nginx as the target of a measurement: a 1 KB page over http and https, pinned to a core of its own."""
+"""nginx as the target of a measurement: pages over http and https, pinned to a core of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,8 @@ class Target:
 
 
 @contextlib.contextmanager
-def nginx(core: int) -> Iterator[Target]:
-    """Run nginx with one process on a core."""
+def nginx(core: int, pages: Mapping[str, str] | None = None) -> Iterator[Target]:
+    """Run nginx with one process on a core; beside the 1 KB page it serves these, by their names."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program is None:
         raise SystemExit("nginx is not installed: apt-get install nginx-light")
@@ -37,6 +37,8 @@ def nginx(core: int) -> Iterator[Target]:
         root.chmod(0o755)
         ports = _free_ports(2)
         _write(root, ports)
+        for page, text in (pages or {}).items():
+            (root / page).write_text(text)
         command = [program, "-c", str(root / "nginx.conf"), "-e", str(root / "error.log")]
         with subprocess.Popen(["taskset", "-c", str(core), *command]) as process:
             _await(ports[0])

@@ -6,15 +6,18 @@ Importing it loads neither gevent nor requests.
 from watcher.durations import Duration
 from watcher.errors import ProbeError
 from watcher.hookspecs import hookimpl
-from watcher.models import Endpoint, Failure, Incident, Options, Reason, Result, Secret, Status, Step
+from watcher.match import Match
+from watcher.models import Discovery, Endpoint, Failure, Incident, Options, Reason, Result, Secret, Status, Step
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Discovery",
     "Duration",
     "Endpoint",
     "Failure",
     "Incident",
+    "Match",
     "Options",
     "ProbeError",
     "Reason",

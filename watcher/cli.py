@@ -25,7 +25,7 @@ BUILT_INS = {
     "demo": "Watch a test server with invented endpoints: works without a network.",
     "endpoints": "The endpoints table: list, show, import, export, enable, disable, remove.",
     "generate": "Write an endpoints file over a test server.",
-    "plugins": "List the plugins that are installed, with their hooks and options.",
+    "plugins": "The plugins that are installed: list, reference, figures, a skeleton for a new one.",
     "testserver": "Serve answers of a chosen delay, status, size and misbehaviour.",
     "validate": "Read a configuration and report every mistake in it.",
 }

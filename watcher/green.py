@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from gevent.hub import Hub
-    from gevent.threadpool import ThreadPool
 
 # Searching 40 pages of 180 KB (24 ms of CPU each) with 1, 2, 4, 10 threads took 1.4, 1.0, 1.0, 2.1 s: they contend for
 # the GIL. On one core the hub came late by 2.5, 2.5, 11, 68 ms (99th percentile).
 OFFLOAD_THREADS = 2
+HELD_THREADS_MAX = 16  # beyond them, calls that never come back do hold up the others
 
 Params = ParamSpec("Params")
 Value = TypeVar("Value")
@@ -32,23 +32,63 @@ def offload(function: Callable[Params, Value], *args: Params.args, **kwargs: Par
     """Run `function` in a native thread; the calling greenlet waits, all others go on."""
     import gevent
 
-    value, error = _threads(gevent.get_hub()).apply(_outcome, (function, args, kwargs))
-    if error is not None:
-        raise error
-    return value
+    return _threads(gevent.get_hub()).run(_Job(function, args, kwargs))
 
 
 @lru_cache(maxsize=8)
-def _threads(hub: Hub) -> ThreadPool:
+def _threads(hub: Hub) -> _Threads:
     """Give the threads of a hub: not those it has of its own, where name lookups would wait behind computations."""
-    from gevent.threadpool import ThreadPool
-
-    return ThreadPool(OFFLOAD_THREADS, hub=hub)
+    return _Threads(hub)
 
 
-def _outcome(function: Callable[..., Value], args: Any, kwargs: Any) -> tuple[Value | None, BaseException | None]:
-    """Carry an exception over to the caller, who is the one to judge it; of one that leaves a thread gevent prints."""
-    try:
-        return function(*args, **kwargs), None
-    except BaseException as error:  # pylint: disable=broad-exception-caught  # raised again by `offload`
-        return None, error
+class _Threads:
+    """A pool of threads that gets another thread for each one which is held by a job that nobody waits for any more."""
+
+    def __init__(self, hub: Hub) -> None:
+        from gevent.threadpool import ThreadPool
+
+        self._pool = ThreadPool(OFFLOAD_THREADS, hub=hub)
+        self._held: list[_Job] = []
+
+    def run(self, job: _Job) -> Any:
+        """Run a job and give its value; an exception thrown into the waiting greenlet leaves the thread to the job."""
+        if self._held:
+            self._make_room()
+        try:
+            value, error = self._pool.apply(job)
+        except BaseException:
+            job.left = True
+            if job.runs and len(self._held) < HELD_THREADS_MAX:
+                self._held.append(job)
+                self._make_room()
+            raise
+        if error is not None:
+            raise error
+        return value
+
+    def _make_room(self) -> None:
+        self._held = [job for job in self._held if job.runs]
+        self._pool.maxsize = OFFLOAD_THREADS + len(self._held)
+
+
+class _Job:
+    """One call; it carries an exception over as a value: of one that leaves a thread gevent prints."""
+
+    __slots__ = ("_call", "left", "runs")
+
+    def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        self._call = function, args, kwargs
+        self.runs = False
+        self.left = False  # nobody waits for it: it need not begin
+
+    def __call__(self) -> tuple[Any, BaseException | None]:
+        if self.left:
+            return None, None
+        function, args, kwargs = self._call
+        self.runs = True
+        try:
+            return function(*args, **kwargs), None
+        except BaseException as error:  # pylint: disable=broad-exception-caught  # raised again by `offload`
+            return None, error
+        finally:
+            self.runs = False

@@ -8,7 +8,7 @@ A plugin is a module (or object) whose functions carry `watcher.hookimpl`, named
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     import click
     import requests
 
+    from watcher.models import Discovery
     from watcher.transport.exchange import Prober
+
+Output = Callable[[Sequence[Result]], None]
 
 hookspec = pluggy.HookspecMarker("watcher")
 hookimpl = pluggy.HookimplMarker("watcher")
@@ -34,6 +37,17 @@ def watcher_options() -> OptionTypes:  # type: ignore[empty-body]
 
     `Annotated[type, check]` says more: `check(value)` is called with the converted value when the configuration is
     read, gives the value that the endpoint keeps, and raises ValueError for one that is wrong.
+    """
+
+
+@hookspec
+def watcher_settings() -> Any:
+    """Give the type of this plugin's own part of the configuration.
+
+    Asked once at start. A subclass of `watcher.Options` is the table `[plugins.NAME]`, where NAME is the plugin's entry
+    point; `list[…]` of one are the tables `[[plugins.NAME]]`. All that holds for the types of options holds here. What
+    is written there comes to the hooks that are given `settings`, as `settings.plugins["NAME"]`; when nothing is
+    written, the key is absent.
     """
 
 
@@ -59,16 +73,29 @@ def watcher_prober(endpoint: Endpoint, request: requests.Request) -> Prober | No
 
 
 @hookspec
-def watcher_endpoints(settings: Any) -> Iterable[dict[str, Any]]:  # type: ignore[empty-body]
+def watcher_endpoints(settings: Any) -> Iterable[dict[str, Any] | Discovery]:  # type: ignore[empty-body]
     """Give endpoints discovered elsewhere, as tables like `[[endpoints]]`; asked at start and at each reload.
 
-    `settings` is the `watcher.config.Settings` of the file; they are synced as the source `plugin:NAME`.
+    `settings` is the `watcher.config.Settings` of the file: `settings.path`, and `settings.plugins["NAME"]`, the
+    plugin's own part (see `watcher_settings`). A `watcher.Discovery(find, every_s)` beside plain tables is asked again
+    and again for the tables of its own. They are synced as the source `plugin:NAME`.
     """
 
 
 @hookspec
 def watcher_results(results: Sequence[Result]) -> None:
     """Receive a batch of results, after they were handed to the database; called in a greenlet of its own."""
+
+
+@hookspec
+def watcher_output(settings: Any) -> Output | None:
+    """Give what receives each batch of results, configured by `settings`: a function of them, or None.
+
+    Asked once in each worker. `settings` is a `watcher.config.Settings`: `settings.plugins["NAME"]` is the plugin's own
+    part (see `watcher_settings`), `settings.agent` says where this agent stands. What it gives is called as
+    `watcher_results` is. Where it has `flush()` and `every_s`, that is called so often, also when no results come;
+    where it has `close()`, that is called at the end, after the last batch, and has a second.
+    """
 
 
 @hookspec

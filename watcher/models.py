@@ -6,7 +6,7 @@ Frozen values without behaviour; importing this module loads neither gevent nor 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,16 +14,20 @@ import msgspec
 if TYPE_CHECKING:
     import requests
 
+    from watcher.transport.exchange import Exchange
+
 PHASES = ("dns", "connect", "tls", "ttfb", "transfer")  # of a check, in their order; a result has `dns_us` and so on
 
 INTERVAL_MIN_S = 5.0
 INTERVAL_MAX_S = 300.0
+DISCOVERY_MIN_S = 1.0
 
 
 class Status(enum.Enum):
     """What a check says of its endpoint; the value is what PostgreSQL stores."""
 
     UP = "up"
+    DEGRADED = "degraded"  # it answers, not as well as was asked for: slow, a certificate that ends soon; no outage
     DOWN = "down"
     MISSED = "missed"
 
@@ -32,19 +36,21 @@ class Reason(enum.Enum):
     """Why a result is what it is, for machines; the value is what PostgreSQL stores."""
 
     DNS = "dns"  # the name could not be resolved
-    CONNECT = "connect"  # no TCP connection: refused, unreachable
+    CONNECT = "connect"  # no connection: refused, unreachable
     TLS = "tls"  # the handshake failed
-    CERTIFICATE = "certificate"  # the handshake failed because the certificate is not trusted
+    CERTIFICATE = "certificate"  # the certificate is not trusted, or is not what was asked for
     TIMEOUT = "timeout"  # the deadline passed; the detail names the phase
     CLOSED = "closed"  # the peer reset or closed the connection before its answer was whole
-    PROTOCOL = "protocol"  # the answer is not HTTP as RFC 9110 and 9112 have it
+    PROTOCOL = "protocol"  # the answer is not what its protocol allows
     REDIRECT = "redirect"  # too many redirects, or one that cannot be followed
     STATUS = "status"  # an HTTP status that was not asked for
     REGEX = "regex"  # the pattern was not found, or was found and must not be
     REGEX_TIMEOUT = "regex_timeout"  # the pattern took longer than its budget
     BODY_CAP = "body_cap"  # only the first `max_body` bytes were read; says nothing against the site
+    LATENCY = "latency"  # it took longer than was asked for
     ASSERTION = "assertion"  # a plugin's own check failed
     PLUGIN = "plugin"  # a plugin broke: our fault or its author's, not the site's
+    CREDENTIALS = "credentials"  # those that the check was to show could not be had
     CONFIG = "config"  # the endpoint cannot be probed as it is configured
     OVERLOAD = "overload"  # the agent had no room to check in time
     SUSPENDED = "suspended"  # the agent or its machine did not run at that time
@@ -57,6 +63,7 @@ NOT_THE_SITE = frozenset(
     {
         Reason.REGEX_TIMEOUT,
         Reason.PLUGIN,
+        Reason.CREDENTIALS,
         Reason.CONFIG,
         Reason.OVERLOAD,
         Reason.SUSPENDED,
@@ -112,11 +119,13 @@ class Result(msgspec.Struct, frozen=True, gc=False):
 class Failure(msgspec.Struct, frozen=True):
     """What a step answers when the response is not what the endpoint asked for.
 
-    `detail` is one line for people (stored: no secrets); `reason` is for machines.
+    `detail` is one line for people (stored: no secrets); `reason` is for machines. `degraded` makes the status so,
+    in place of `down`.
     """
 
     detail: str
     reason: Reason = Reason.ASSERTION
+    degraded: bool = False
 
 
 class Incident(msgspec.Struct, frozen=True):
@@ -127,8 +136,25 @@ class Incident(msgspec.Struct, frozen=True):
     result: Result
 
 
+class Discovery(msgspec.Struct, frozen=True):
+    """Endpoints that are known elsewhere and are looked up again and again: what `watcher_endpoints` may give.
+
+    `find` gives all that are there now, as tables like `[[endpoints]]`. What it no longer gives is removed. When it
+    raises nothing changes, a ValueError has the words for the user. A `Failure` among the tables says that some could
+    not be found out: the others join, and nothing is removed. It runs in a thread of its own, never twice at once;
+    `every_s` seconds after it came back it is called again.
+    """
+
+    find: Callable[[], Iterable[dict[str, Any] | Failure]]
+    every_s: float
+
+    def __post_init__(self) -> None:
+        if not self.every_s >= DISCOVERY_MIN_S:
+            raise ValueError(f"a discovery every {self.every_s:g} s; {DISCOVERY_MIN_S:g} s is the least")
+
+
 class Step:
-    """A plugin's part in a plan; override either method, or both. Made once per endpoint, called at each check."""
+    """A plugin's part in a plan; override what it needs. Made once per endpoint, called at each check."""
 
     __slots__ = ()
 
@@ -137,6 +163,9 @@ class Step:
 
     def examine(self, response: requests.Response) -> Failure | None:
         """Judge the response: None when it is as wanted, else a `Failure`."""
+
+    def assess(self, exchange: Exchange) -> Failure | None:
+        """Judge the measurement, of any protocol, with a response or without: its phases, its address, its TLS peer."""
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import pluggy
 import requests
 
 from watcher.errors import ProbeError
+from watcher.ledger import Account, Broken, Ledger
 from watcher.models import Endpoint, Failure, Reason, Step
 from watcher.transport.exchange import Exchange, Prober
 
 Before = Callable[[requests.PreparedRequest], None]
-Examine = Callable[[requests.Response], Failure | None]
+Judge = Callable[[Any], Failure | None]  # of a response or of an exchange
 
 
 class Plan(NamedTuple):
-    """What a probe needs, in the order in which it needs it; shared by all checks of an endpoint."""
+    """What a probe needs, in the order in which it needs it; shared by all checks of an endpoint.
+
+    Each judge comes with the account of its plugin, `account` is that of the prober's.
+    """
 
     endpoint: Endpoint
     prober: Prober
-    before: tuple[Before, ...]
-    examine: tuple[Examine, ...]
+    account: Account
+    before: tuple[Before, ...] = ()
+    examine: tuple[tuple[Judge, Account], ...] = ()
+    assess: tuple[tuple[Judge, Account], ...] = ()
 
     def close(self) -> None:
         """Let the prober give up what it holds between checks."""
@@ -31,42 +37,103 @@ class Plan(NamedTuple):
             close()
 
 
-def compile_plan(endpoint: Endpoint, plugins: pluggy.PluginManager) -> Plan:
-    """Compile an endpoint; one that cannot be probed gets a plan whose every check says so (reason `config`)."""
+def compile_plan(endpoint: Endpoint, plugins: pluggy.PluginManager, ledger: Ledger | None = None) -> Plan:
+    """Compile an endpoint; one that cannot be probed gets a plan whose every check says so (reason `config`).
+
+    Args:
+        ledger: where the steps' time and errors are written down; one of its own when nobody asks for them.
+    """
+    ledger = ledger or Ledger()
+    compiling = _Compiling(endpoint, plugins, ledger)
     try:
-        return _compile(endpoint, plugins)
+        return compiling.plan()
     except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins at load time
-        return Plan(endpoint, Unusable(f"{type(error).__name__}: {error}"), (), ())
+        return unusable(endpoint, f"{compiling.place}{_words(error)}", ledger)
 
 
-def _compile(endpoint: Endpoint, plugins: pluggy.PluginManager) -> Plan:
-    request = requests.Request("GET", endpoint.url)
-    plugins.hook.watcher_prepare(endpoint=endpoint, request=request)
-    prober = plugins.hook.watcher_prober(endpoint=endpoint, request=request)
-    if prober is None:
-        scheme = endpoint.url.partition(":")[0]
-        return Plan(endpoint, Unusable(f"no plugin probes {scheme}: URLs"), (), ())
-    before: list[Before] = []
-    examine: list[Examine] = []
-    for step in _flat(plugins.hook.watcher_steps(endpoint=endpoint)):
-        if not isinstance(step, Step):
-            examine.append(step)
-            continue
-        if type(step).before is not Step.before:
-            before.append(step.before)
-        if type(step).examine is not Step.examine:
-            examine.append(step.examine)
-    return Plan(endpoint, prober, tuple(before), tuple(examine))
+def unusable(endpoint: Endpoint, why: str, ledger: Ledger) -> Plan:
+    """Give the plan of an endpoint that cannot be probed: its every check says why."""
+    return Plan(endpoint, Unusable(why), ledger.account("watcher"))
 
 
-def _flat(steps: Iterable[Any]) -> Iterable[Any]:
-    for step in steps:
-        if isinstance(step, (list, tuple)):
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) and str(error) else f"{type(error).__name__}: {error}"
+
+
+class _Compiling:
+    """One compilation; `place` names the plugin that is being asked."""
+
+    def __init__(self, endpoint: Endpoint, plugins: pluggy.PluginManager, ledger: Ledger) -> None:
+        self.place = ""
+        self._endpoint = endpoint
+        self._hooks = plugins.hook
+        self._ledger = ledger
+        self._request = requests.Request("GET", endpoint.url)
+
+    def plan(self) -> Plan:
+        """Ask the plugins: for the request, then who sends it, then what each makes of the answer."""
+        for _ in self._answers(self._hooks.watcher_prepare):
+            pass
+        probers = self._answers(self._hooks.watcher_prober)
+        name, prober = next((answer for answer in probers if answer[1] is not None), ("", None))
+        if prober is None:
+            scheme = self._endpoint.url.partition(":")[0]
+            return unusable(self._endpoint, f"no plugin probes {scheme}: URLs", self._ledger)
+        before: list[Before] = []
+        examine: list[tuple[Judge, Account]] = []
+        assess: list[tuple[Judge, Account]] = []
+        for owner, answer in self._answers(self._hooks.watcher_steps):
+            account = self._ledger.account(owner)
+            for step in _flat(answer):
+                if not isinstance(step, Step):
+                    examine.append((step, account))
+                    continue
+                kind = type(step)
+                if kind.before is not Step.before:
+                    before.append(_accounted(step.before, account))
+                if kind.examine is not Step.examine:
+                    examine.append((step.examine, account))
+                if kind.assess is not Step.assess:
+                    assess.append((step.assess, account))
+        return Plan(self._endpoint, prober, self._ledger.account(name), tuple(before), tuple(examine), tuple(assess))
+
+    def _answers(self, hook: pluggy.HookCaller) -> Iterator[tuple[str, Any]]:
+        """Ask each plugin, in pluggy's order, and give its name with its answer."""
+        given = {"endpoint": self._endpoint, "request": self._request}
+        for implementation in reversed(hook.get_hookimpls()):
+            name = implementation.plugin_name
+            self.place = f"plugin {name}: "
+            if implementation.hookwrapper or implementation.wrapper:
+                raise TypeError(f"{hook.name} cannot be wrapped")
+            yield name, implementation.function(*[given[argument] for argument in implementation.argnames])
+        self.place = ""
+
+
+def _accounted(before: Before, account: Account) -> Before:
+    """Give a `before` that writes down what it takes; it goes through `requests`, which costs a hundred times that."""
+
+    def change(request: requests.PreparedRequest) -> None:
+        with account.step():
+            try:
+                before(request)
+            except ProbeError:
+                raise
+            except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
+                raise Broken(account) from error
+
+    return change
+
+
+def _flat(answer: Any) -> Iterable[Any]:
+    if answer is None:
+        return
+    if isinstance(answer, (list, tuple)):
+        for step in answer:
             yield from _flat(step)
-        elif isinstance(step, Step) or callable(step):
-            yield step
-        else:
-            raise TypeError(f"a step must be a watcher.Step or a function, not {step!r}")
+    elif isinstance(answer, Step) or callable(answer):
+        yield answer
+    else:
+        raise TypeError(f"a step must be a watcher.Step or a function, not {answer!r}")
 
 
 class Unusable:

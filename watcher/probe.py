@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import time_ns
+from time import monotonic_ns, time, time_ns
+from typing import Any
 
 import gevent
+from greenlet import getcurrent
 
 from watcher.errors import ProbeError
+from watcher.ledger import HELD_NS, Account, Broken, Overrun
 from watcher.models import NOT_THE_SITE, Endpoint, Failure, Reason, Result, Status
-from watcher.plan import Plan
+from watcher.plan import Judge, Plan
 from watcher.transport.exchange import Exchange
-from watcher.transport.http import phases_us
 
 # A timeout with more than this share of the time spent by ourselves says nothing of the site.
 OWN_SHARE_MAX = 20
 
-PluginFailed = Callable[[Endpoint, BaseException], None]
+PluginFailed = Callable[[str, Endpoint, BaseException], None]
+
+# What a plugin may let out; SystemExit too, or a sys.exit() in a step would end the worker.
+BREAKS = (Exception, gevent.Timeout, Overrun, SystemExit)
+
+# When several steps complain: what the site did wrong beats what says nothing of it, and that what is merely not good.
+_RANK = {Status.DOWN: 0, Status.MISSED: 1, Status.DEGRADED: 2}
 
 
 def probe(plan: Plan, late_us: int = 0, plugin_failed: PluginFailed | None = None) -> Result:
@@ -24,38 +32,29 @@ def probe(plan: Plan, late_us: int = 0, plugin_failed: PluginFailed | None = Non
 
     Args:
         late_us: how long after its due time the check starts.
-        plugin_failed: told of every exception that a plugin let out.
+        plugin_failed: told of every exception that a plugin let out, with the plugin's name.
     """
     return inspect(plan, late_us, plugin_failed)[0]
 
 
 def inspect(plan: Plan, late_us: int = 0, plugin_failed: PluginFailed | None = None) -> tuple[Result, Exchange]:
     """Do as `probe`, and give the exchange too: its response, its TLS peer."""
-    endpoint, prober, before, examine = plan
-    exchange = Exchange(endpoint.timeout_s, before)
-    reason = detail = None
-    try:
-        prober(exchange)
-    except ProbeError as error:
-        reason, detail = error.reason, error.detail
-    except (Exception, gevent.Timeout) as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
-        reason, detail = _broken(plan, error, plugin_failed)
-    latency_us = exchange.hops_us + phases_us(exchange)
+    endpoint = plan.endpoint
+    exchange = Exchange(endpoint.timeout_s, plan.before)
+    verdict = _execute(plan, exchange, plugin_failed)
+    latency_us = exchange.latency_us
     lag_us = max(0, (time_ns() - exchange.started_ns) // 1000 - latency_us)
-    if reason is Reason.TIMEOUT:
-        reason, detail = _whose_timeout(latency_us, endpoint.timeout_s, detail)
+    if verdict is not None and verdict.reason is Reason.TIMEOUT:
+        verdict = _whose_timeout(latency_us, endpoint.timeout_s, verdict)
     response = exchange.response
-    found = None
-    if response is not None:
-        for step in examine:
-            failure = _judge(plan, step, response, plugin_failed)
-            if failure is not None and reason is None:
-                reason, detail = failure.reason, failure.detail
-        found = getattr(response, "regex_found", None)
-    if reason is None:
+    heard = _hear(plan.examine, response, endpoint, plugin_failed) if response is not None else None
+    if verdict is None:
+        verdict = _hear(plan.assess, exchange, endpoint, plugin_failed, heard)
+    found = getattr(response, "regex_found", None)
+    if verdict is None:
         status, reason, detail = Status.UP, exchange.reason, exchange.detail
     else:
-        status = Status.MISSED if reason in NOT_THE_SITE else Status.DOWN
+        status, reason, detail = _status(verdict), verdict.reason, verdict.detail
     return (
         Result(
             endpoint,
@@ -85,27 +84,91 @@ def missed(endpoint: Endpoint, due_us: int, reason: Reason, late_us: int | None,
     return Result(endpoint, due_us, Status.MISSED, reason, late_us=late_us, detail=detail)
 
 
-def _judge(plan: Plan, step: Callable, response: object, plugin_failed: PluginFailed | None) -> Failure | None:
+def _execute(plan: Plan, exchange: Exchange, plugin_failed: PluginFailed | None) -> Failure | None:
     try:
-        failure = step(response)
+        plan.prober(exchange)
+    except ProbeError as error:
+        return Failure(error.detail, error.reason)
+    except Broken as broken:
+        return _broken(broken.account, plan.endpoint, broken.__cause__ or broken, plugin_failed)
+    except BREAKS as error:  # the boundary around plugins
+        return _broken(plan.account, plan.endpoint, error, plugin_failed)
+    return None
+
+
+def _hear(
+    judges: tuple[tuple[Judge, Account], ...],
+    of: Any,
+    endpoint: Endpoint,
+    plugin_failed: PluginFailed | None,
+    worst: Failure | None = None,
+) -> Failure | None:
+    """Have every step judge, and give the worst that was heard."""
+    for judge, account in judges:
+        failure = _judge(judge, account, of, endpoint, plugin_failed)
+        if failure is not None:
+            worst = _worse(worst, failure)
+    return worst
+
+
+def _status(failure: Failure) -> Status:
+    if failure.reason in NOT_THE_SITE:
+        return Status.MISSED
+    return Status.DEGRADED if failure.degraded else Status.DOWN
+
+
+def _worse(first: Failure | None, second: Failure) -> Failure:
+    return second if first is None or _RANK[_status(second)] < _RANK[_status(first)] else first
+
+
+def _judge(
+    judge: Judge, account: Account, of: Any, endpoint: Endpoint, plugin_failed: PluginFailed | None
+) -> Failure | None:
+    """Have one step judge; what it does beside that (raise, hang, answer nonsense) is its plugin's fault alone."""
+    me, began_ns = getcurrent(), monotonic_ns()
+    try:
+        account.running[me] = began_ns
+        failure = judge(of)
         if failure is None or isinstance(failure, Failure):
             return failure
-        raise TypeError(f"a step answers a Failure or None, not {failure!r}")
+        raise TypeError(f"a step answers a Failure or None, not {failure!r:.200}")
     except ProbeError as error:  # the body is not what its headers say
         return Failure(error.detail, error.reason)
-    except (Exception, gevent.Timeout) as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
-        reason, detail = _broken(plan, error, plugin_failed)
-        return Failure(detail, reason)
+    except BREAKS as error:  # the boundary around plugins
+        return _broken(account, endpoint, error, plugin_failed)
+    finally:
+        account.running.pop(me, None)
+        account.calls += 1
+        spent_ns = monotonic_ns() - began_ns
+        account.spent_ns += spent_ns
+        if spent_ns > HELD_NS:
+            _held(account, endpoint, spent_ns, plugin_failed)
 
 
-def _broken(plan: Plan, error: BaseException, plugin_failed: PluginFailed | None) -> tuple[Reason, str]:
+def _held(account: Account, endpoint: Endpoint, spent_ns: int, plugin_failed: PluginFailed | None) -> None:
+    """Tell of a step that computed for long; not of one that waited, while the loop went round."""
+    if gevent.get_hub().loop.now() > time() - spent_ns / 1e9 + 0.001:
+        return
+    account.held += 1
     if plugin_failed is not None:
-        plugin_failed(plan.endpoint, error)
-    return Reason.PLUGIN, f"{type(error).__name__}: {error}"
+        text = f"held up every other probe for {spent_ns // 1_000_000} ms; put such work through watcher.offload"
+        plugin_failed(account.name, endpoint, RuntimeWarning(text))
 
 
-def _whose_timeout(latency_us: int, timeout_s: float, detail: str | None) -> tuple[Reason, str | None]:
+def _broken(
+    account: Account, endpoint: Endpoint, error: BaseException, plugin_failed: PluginFailed | None
+) -> Failure:
+    account.errors += 1
+    account.overruns += isinstance(error, Overrun)
+    if plugin_failed is not None:
+        plugin_failed(account.name, endpoint, error)
+    what = f"plugin {account.name}: " + ("" if isinstance(error, Overrun) else f"{type(error).__name__}: ")
+    return Failure(what + str(error), Reason.PLUGIN)
+
+
+def _whose_timeout(latency_us: int, timeout_s: float, failure: Failure) -> Failure:
     own_us = timeout_s * 1e6 - latency_us
     if own_us > timeout_s * 1e6 / OWN_SHARE_MAX:
-        return Reason.OVERLOAD, f"the agent itself took {own_us / 1e6:.1f} of {timeout_s:g} s; {detail}"
-    return Reason.TIMEOUT, detail
+        text = f"the agent itself took {own_us / 1e6:.1f} of {timeout_s:g} s; {failure.detail}"
+        return Failure(text, Reason.OVERLOAD)
+    return failure

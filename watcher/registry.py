@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import click
 import msgspec
@@ -18,10 +18,13 @@ import pluggy
 
 from watcher import config, hookspecs
 from watcher.config import conversion, shapes
+from watcher.config.offers import Offer, Offers
 from watcher.config.options import CORE_KEYS, OptionTypes
+from watcher.config.parts import SettingsTypes
 from watcher.errors import UsageError
 
 GROUP = "watcher"
+PREFIX = "watcher_"
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,29 @@ def plugin_manager(disabled: Collection[str] = ()) -> Plugins:
     return plugins
 
 
+def own_plugins(others: Iterable[object] = ()) -> Plugins:
+    """Load watcher's own plugins and these, whatever else is installed or chosen: for tests.
+
+    Args:
+        others: modules or objects with hooks; a module is named as its file, `watcher_` left out.
+
+    Raises:
+        UsageError: as of `plugin_manager`.
+    """
+    plugins = Plugins()
+    for name, point in _entry_points().items():
+        origin = _origin(point)
+        if origin.distribution == GROUP:
+            plugins.origins[name] = origin
+            _register(plugins, name, point)
+    for plugin in others:
+        if not plugins.is_registered(plugin):
+            whole = getattr(plugin, "__name__", type(plugin).__name__)
+            name = whole.rpartition(".")[2].removeprefix(PREFIX)
+            _register_as(plugins, whole if plugins.has_plugin(name) else name, plugin, "")
+    return plugins
+
+
 def configured(path: Path, disabled: Collection[str] = ()) -> tuple[config.Config, Plugins, OptionTypes]:
     """Load a configuration file with the plugins that it and the command line leave enabled.
 
@@ -81,7 +107,7 @@ def configured(path: Path, disabled: Collection[str] = ()) -> tuple[config.Confi
     files = config.read(path)
     plugins = plugin_manager({*disabled, *config.disabled_plugins(files)})
     types = option_types(plugins)
-    return config.load(files, types), plugins, types
+    return config.load(files, types, settings_types(plugins)), plugins, types
 
 
 def option_types(plugins: pluggy.PluginManager) -> OptionTypes:
@@ -99,6 +125,47 @@ def option_types(plugins: pluggy.PluginManager) -> OptionTypes:
                 raise UsageError(f'option "{key}" is offered by {owners}; go on with --no-plugin and one of the names')
             types[key] = (wanted, name)
     return OptionTypes(types, getattr(plugins, "absent", ()))
+
+
+def settings_types(plugins: pluggy.PluginManager) -> SettingsTypes:
+    """Ask the plugins for the types of their own parts of a configuration.
+
+    Raises:
+        UsageError: a plugin that breaks, a type that cannot be.
+    """
+    types: dict[str, Any] = {}
+    for implementation in plugins.hook.watcher_settings.get_hookimpls():
+        name = implementation.plugin_name
+        what = f"{_described(plugins, name)}: watcher_settings: "
+        try:
+            types[name] = implementation.function()
+        except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around what a plugin does
+            raise UsageError(f"{what}{type(error).__name__}: {_one_line(error)}{_remedy(name)}") from error
+        if not _is_table(types[name]):
+            raise UsageError(
+                f"{what}gives no subclass of watcher.Options, nor a list of one, but {types[name]!r}{_remedy(name)}"
+            )
+        _check_type(types[name], what + "its type")
+    plain = [name for name, _ in plugins.list_name_plugin() if name not in types]
+    return SettingsTypes(types, plain, getattr(plugins, "absent", ()))
+
+
+def offers(plugins: pluggy.PluginManager, types: OptionTypes) -> Offers:
+    """Give which package offers which option and which settings, to be remembered by `watcher.config.offers`."""
+    origins = getattr(plugins, "origins", {})
+    by_name = {name: Offer(name, origin.distribution, origin.version) for name, origin in origins.items()}
+    having = {implementation.plugin_name for implementation in plugins.hook.watcher_settings.get_hookimpls()}
+    return Offers(
+        {key: by_name[name] for key, (_, name) in types.items() if name in by_name},
+        {name: offer for name, offer in by_name.items() if name in having},
+    )
+
+
+def _is_table(wanted: Any) -> bool:
+    """Tell whether a type is that of `[plugins.NAME]`, or of `[[plugins.NAME]]`."""
+    if get_origin(wanted) is list:
+        return shapes.struct(get_args(wanted)[0]) is not None
+    return shapes.struct(wanted) is not None
 
 
 def add_commands(plugins: pluggy.PluginManager, group: click.Group) -> None:
@@ -152,6 +219,11 @@ def _register(plugins: Plugins, name: str, point: metadata.EntryPoint) -> None:
     except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around what a plugin does
         reason = f"{type(error).__name__}: {error}"
         raise UsageError(f"{described} does not load from {point.value}: {reason}{remedy}") from error
+    _register_as(plugins, name, plugin, remedy)
+
+
+def _register_as(plugins: Plugins, name: str, plugin: object, remedy: str) -> None:
+    described = plugins.describe(name)
     try:
         plugins.register(plugin, name=name)
         plugins.check_pending()

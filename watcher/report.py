@@ -12,10 +12,13 @@ from typing import Any
 import msgspec
 
 from watcher.keeper import Buffer, Keepers, Tally
+from watcher.ledger import Ledger
 from watcher.models import Incident, Result, Status
+from watcher.outlets import Outlets
 from watcher.watch import SHOWN_MAX, Watch, Watched
 
 CHANGES_MAX = 50
+TO_SHOW = (Status.DOWN, Status.DEGRADED)
 
 
 class Changes:
@@ -37,7 +40,15 @@ class Changes:
         ]
 
 
-def state(index: int, watch: Watch, buffer: Buffer, keepers: Keepers | None, changes: Changes) -> bytes:
+def state(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # the parts of a worker
+    index: int,
+    watch: Watch,
+    buffer: Buffer,
+    keepers: Keepers | None,
+    changes: Changes,
+    ledger: Ledger,
+    outlets: Outlets,
+) -> bytes:
     """Write the line, and begin the next second's figures."""
     watched = watch.known()
     tally = keepers.tally if keepers else Tally()
@@ -50,8 +61,9 @@ def state(index: int, watch: Watch, buffer: Buffer, keepers: Keepers | None, cha
         "at_us": time.time_ns() // 1000,
         "endpoints": len(watched),
         "up": watch.standing[Status.UP],
+        "degraded": watch.standing[Status.DEGRADED],
         "down": watch.standing[Status.DOWN],
-        "unknown": len(watched) - watch.standing[Status.UP] - watch.standing[Status.DOWN],
+        "unknown": len(watched) - sum(watch.standing.values()),
         "checks": counts.checks,
         "missed": counts.missed,
         "stored": tally.stored,
@@ -67,6 +79,8 @@ def state(index: int, watch: Watch, buffer: Buffer, keepers: Keepers | None, cha
         "latency_p99_us": _percentile(latency_us, 99),
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
         "database": tally.database,
+        "plugins": ledger.told(),
+        "outputs_dropped": outlets.dropped(),
         "changes": changes.take(),
         "latest": _latest(watched),
     }
@@ -82,7 +96,7 @@ def _latest(watched: Mapping[int, Watched]) -> list[dict[str, Any]]:
     if len(watched) <= SHOWN_MAX:
         shown = [one for one in watched.values() if one.last is not None]
     else:
-        shown = list(islice((one for one in watched.values() if one.status is Status.DOWN), SHOWN_MAX))
+        shown = list(islice((one for one in watched.values() if one.status in TO_SHOW), SHOWN_MAX))
     return [_row(one.last) | {"changed_us": one.changed_us} for one in shown if one.last is not None]
 
 

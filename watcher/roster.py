@@ -7,6 +7,7 @@ says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import gevent
@@ -15,8 +16,9 @@ import pluggy
 from watcher import config, registry
 from watcher.errors import ConfigError, DatabaseError
 from watcher.leases import Share
+from watcher.ledger import Ledger
 from watcher.models import Endpoint
-from watcher.plan import Plan, Unusable, compile_plan
+from watcher.plan import Plan, compile_plan, unusable
 from watcher.schedule import shard
 from watcher.store import connection as store_connection
 from watcher.store import endpoints as table
@@ -48,6 +50,8 @@ class Roster:
         location: endpoints that name locations are ours only when this is among them.
         say: told, in a line, of endpoints that cannot be used.
         loaded: told when the whole table was read.
+        ledger: where the plugins' time and errors are written down.
+        data_dir: where the agent remembers what plugins offered.
     """
 
     def __init__(  # pylint: disable=too-many-arguments
@@ -60,15 +64,20 @@ class Roster:
         location: str,
         say: Callable[[str], None],
         loaded: Callable[[], None],
+        ledger: Ledger,
+        data_dir: Path | None = None,
     ) -> None:
         self._dsn = dsn
         self._plugins = plugins
         self._types = registry.option_types(plugins)
+        if data_dir:
+            self._types.recall(data_dir)
         self._follower = follower
         self._share = share
         self._location = location
         self._say = say
         self._loaded = loaded
+        self._ledger = ledger
         self._cursor: Any = None
 
     def follow(self) -> None:
@@ -135,13 +144,13 @@ class Roster:
             return
         known = self._follower.known().get(endpoint.id)
         if known is None or known.plan.endpoint != endpoint:
-            self._follower.put(compile_plan(endpoint, self._plugins))
+            self._follower.put(compile_plan(endpoint, self._plugins, self._ledger))
 
     def _take_unusable(self, row: Mapping[str, Any], problems: Sequence[str]) -> None:
         for problem in problems:
             self._say(problem)
         endpoint = Endpoint(id=row["id"], name=row["name"], url=row["url"], interval_s=row["interval_s"], timeout_s=1.0)
-        self._follower.put(Plan(endpoint, Unusable("; ".join(problems)), (), ()))
+        self._follower.put(unusable(endpoint, "; ".join(problems), self._ledger))
 
 
 def _breathing(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -13,10 +13,10 @@ from functools import lru_cache
 import gevent
 
 from watcher.clock import Clock, SteadyClock
-from watcher.models import Endpoint, Incident, Reason, Result, Status
+from watcher.models import Incident, Reason, Result, Status
 from watcher.plan import Plan
 from watcher.pool import Pool
-from watcher.probe import missed, probe
+from watcher.probe import PluginFailed, missed, probe
 from watcher.schedule import Due, Schedule, Slot
 
 IDLE_S = 0.2  # the longest sleep: so soon is a new endpoint noticed
@@ -41,7 +41,7 @@ class Watched(Slot):
         self.busy = False
         self.waits_us = 0  # the due time that came while the check before it was about to end
         self.last: Result | None = None
-        self.status: Status | None = None  # up or down, by the last check that could tell
+        self.status: Status | None = None  # by the last check that could tell: never missed
         self.changed_us = 0
 
 
@@ -79,7 +79,7 @@ class Watch:
         concurrency: how many probes may be in flight.
         keep: takes each result.
         changed: takes each change of status.
-        plugin_failed: told of every exception that a plugin let out.
+        plugin_failed: told of every exception that a plugin let out, with its name.
     """
 
     def __init__(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # what a watch is tied to
@@ -88,11 +88,11 @@ class Watch:
         concurrency: int,
         keep: Callable[[Result], None],
         changed: Callable[[Incident], None],
-        plugin_failed: Callable[[Endpoint, BaseException], None],
+        plugin_failed: PluginFailed,
         clock: Clock | None = None,
     ) -> None:
         self.counts = Counts()
-        self.standing = {Status.UP: 0, Status.DOWN: 0}
+        self.standing = {Status.UP: 0, Status.DEGRADED: 0, Status.DOWN: 0}
         self._watched: dict[int, Watched] = {}
         self._schedule: Schedule[Watched] = Schedule(location)
         self._clock = clock or SteadyClock()

@@ -27,15 +27,18 @@ from typing import Any
 
 import gevent
 import msgspec
+import pluggy
 from gevent.event import Event
 from gevent.fileobject import FileObject
 
-from watcher import __version__, registry
+from watcher import __version__, config, registry
+from watcher.config import Agent, Database, Settings
 from watcher.descriptors import allow_many
 from watcher.errors import BOOT_FAILED, DatabaseError, WatcherError
 from watcher.keeper import Buffer, Keepers
 from watcher.leases import FixedShare
-from watcher.models import Endpoint, Incident
+from watcher.ledger import Ledger, Overrun, Watchman
+from watcher.models import Endpoint, Incident, Secret
 from watcher.outlets import Outlets
 from watcher.report import Changes, state
 from watcher.roster import Roster
@@ -52,8 +55,6 @@ PLUGIN_LOG_S = 60.0
 RETRY_S = 2.0
 SEEN_S = 60.0
 OUTLETS_S = 1.0  # at the end, for what plugins have not fetched
-
-OURS = ("watcher.probe", "watcher.transport")
 
 log = logging.getLogger("watcher")
 
@@ -74,6 +75,29 @@ class Job(msgspec.Struct, frozen=True):
     buffer_rows: int = 100_000
     disabled_plugins: list[str] = []
     log_level: str = "info"
+    plugins: dict[str, Any] = {}
+
+    def settings(self, plugins: pluggy.PluginManager) -> Settings:
+        """Give the settings for the hooks of plugins; a part that cannot be used any more is left out, and told of."""
+        parts, problems = config.plugin_settings(self.plugins, registry.settings_types(plugins))
+        for problem in problems:
+            log.warning("%s; its plugin goes on as if nothing were configured", problem)
+        agent = Agent(
+            data_dir=Path(self.data_dir),
+            location=self.location,
+            variant=self.variant,
+            workers=self.of,
+            concurrency=self.concurrency,
+            keepers=self.keepers,
+            batch_rows=self.batch_rows,
+            batch_age_s=self.batch_age_s,
+            buffer_rows=self.buffer_rows,
+            disabled_plugins=tuple(self.disabled_plugins),
+        )
+        database = Database(dsn=Secret(self.dsn))
+        return Settings(
+            database=database, agent=agent, plugins=parts, plugin_tables=self.plugins, worker=self.index
+        )
 
 
 class Worker:
@@ -85,7 +109,8 @@ class Worker:
         self._ending = Event()
         self._plugins = registry.plugin_manager(job.disabled_plugins)
         self._complaints: dict[str, tuple[float, int]] = {}
-        self._outlets = Outlets(self._plugins, self._plugin_failed)
+        self._ledger = Ledger()
+        self._outlets = Outlets(self._plugins, job.settings(self._plugins), self._plugin_failed)
         self._buffer = Buffer(job.buffer_rows, job.batch_rows)
         self._changes = Changes()
         self._watch = Watch(job.location, job.concurrency, self._buffer.add, self._changed, self._step_failed)
@@ -97,6 +122,8 @@ class Worker:
             location=job.location,
             say=log.warning,
             loaded=_settle,
+            ledger=self._ledger,
+            data_dir=Path(job.data_dir),
         )
         self._keepers: Keepers | None = None
         self.broken = False
@@ -106,6 +133,7 @@ class Worker:
         gevent.signal_handler(signal.SIGTERM, self._ending.set)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         allow_many()
+        Watchman(self._ledger).start()
         background = [self._spawn(self._tell)]
         agent_id = self._arrive()
         if agent_id is None:
@@ -122,7 +150,8 @@ class Worker:
             broke=self._broke,
         )
         self._keepers.start()
-        tasks = (self._watch.run, self._outlets.run, self._roster.follow)
+        self._outlets.start(self._spawn)
+        tasks = (self._watch.run, self._roster.follow)
         background += [*map(self._spawn, tasks), self._spawn(self._be_seen, agent_id)]
         self._ending.wait()
         self._drain()
@@ -188,7 +217,8 @@ class Worker:
             log.warning("%d checks did not end in time; their rows say so", self._watch.in_flight)
         if self._keepers is not None:
             self._keepers.finish(DRAIN_S * 0.4)
-        gevent.spawn(self._outlets.flush).join(OUTLETS_S)  # not under a Timeout: what plugins let out is caught there
+        self._outlets.close(OUTLETS_S)
+        self._say_drops(again_s=0)
         self._say_state(FileObject(1, "wb", closefd=False))
 
     # what others tell
@@ -197,12 +227,8 @@ class Worker:
         self._changes.add(incident)
         self._outlets.incident(incident)
 
-    def _step_failed(self, endpoint: Endpoint, error: BaseException) -> None:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(OURS):
-            trace = trace.tb_next
-        origin = trace.tb_frame.f_globals.get("__name__", "?") if trace else "watcher.probe"
-        self._plugin_failed(origin, error, endpoint)
+    def _step_failed(self, name: str, endpoint: Endpoint, error: BaseException) -> None:
+        self._plugin_failed(name, error, endpoint)
 
     def _plugin_failed(self, name: str, error: BaseException, endpoint: Endpoint | None = None) -> None:
         logged_at, count = self._complaints.get(name, (-PLUGIN_LOG_S, 0))
@@ -215,7 +241,8 @@ class Worker:
         where = f" at endpoint {figures.name(endpoint.name)!r}" if endpoint else ""
         line = traceback.extract_tb(error.__traceback__)[-1:]
         at = f" ({Path(line[0].filename).name}:{line[0].lineno})" if line else ""
-        log.warning("plugin %s failed%s: %s: %s%s%s", name, where, type(error).__name__, error, at, more)
+        what = "" if isinstance(error, (Overrun, RuntimeWarning)) else f"{type(error).__name__}: "
+        log.warning("plugin %s%s: %s%s%s%s", name, where, what, error, at, more)
 
     # what we tell
 
@@ -223,11 +250,17 @@ class Worker:
         out = FileObject(1, "wb", closefd=False)
         while True:
             gevent.sleep(1.0)
+            self._say_drops()
             self._say_state(out)
+
+    def _say_drops(self, again_s: float = PLUGIN_LOG_S) -> None:
+        for line in self._outlets.complaints(time.monotonic(), again_s):
+            log.warning("%s", line)
 
     def _say_state(self, out: Any) -> None:
         try:
-            out.write(state(self._job.index, self._watch, self._buffer, self._keepers, self._changes))
+            parts = self._watch, self._buffer, self._keepers, self._changes, self._ledger, self._outlets
+            out.write(state(self._job.index, *parts))
             out.flush()
         except OSError:
             self._ending.set()  # nobody reads any more

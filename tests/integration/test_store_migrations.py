@@ -16,7 +16,7 @@ from watcher.errors import DatabaseError, DatabaseUnavailable
 from watcher.store import endpoints, migrations
 from watcher.store.connection import connect, transaction
 
-ALL = ["0001_endpoints", "0002_metrics", "0003_views"]
+ALL = ["0001_endpoints", "0002_metrics", "0003_views", "0004_degraded"]
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema.md"
 
 
@@ -66,7 +66,7 @@ def test_data_of_every_level_survives_the_way_to_the_newest(empty_database: str,
 
 def test_a_newer_database_is_refused(database: str) -> None:
     ask(database, "INSERT INTO watcher_migrations (level, name) VALUES (7, '0007_future.sql')")
-    with pytest.raises(DatabaseError, match=r"is at level 7 .* knows up to 3; install the newer watcher"):
+    with pytest.raises(DatabaseError, match=r"is at level 7 .* knows up to 4; install the newer watcher"):
         migrations.migrate(database)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pluggy
 import requests
 
-from watcher import Endpoint, Failure, hookspecs
+from watcher import Endpoint, Failure, hookspecs, registry
+from watcher.config import Agent, Database, Settings
 from watcher.config.options import OptionTypes
 
 
@@ -26,6 +28,22 @@ def convert(plugins: pluggy.PluginManager, raw: dict[str, Any]) -> tuple[dict[st
     mistakes: list[str] = []
     options = OptionTypes(types).convert(raw, lambda key, text: mistakes.append(f"{key}: {text}"), {})
     return options, mistakes
+
+
+def settings(
+    plugins: pluggy.PluginManager, tables: dict[str, Any], directory: Path = Path(), **agent: Any
+) -> tuple[Settings, list[str]]:
+    """Give the settings with these tables under `[plugins]` of a file in a directory, and what is wrong with them."""
+    mistakes: list[str] = []
+    types = registry.settings_types(plugins)
+
+    def report(key: str, text: str) -> None:
+        mistakes.append(f"{key}: {text}")
+
+    raw = types.storable(tables, report, str(directory))
+    parts = types.convert(raw, report, {})
+    made = Agent(**{"data_dir": directory, "location": "here"} | agent)
+    return Settings(database=Database(), agent=made, plugins=parts, plugin_tables=raw), mistakes
 
 
 def endpoint(plugins: pluggy.PluginManager, url: str = "http://site.test/", **raw: Any) -> Endpoint:

@@ -271,7 +271,7 @@ def test_reports_all_mistakes_of_all_files_at_once(tmp_path: Path) -> None:
         a='[defaults]\nzzz = 1\nname = "d"\n[[endpoints]]\nname = "c"\nurl = "https://c.example/"\nmost = "x"',
     )
     assert [line.rsplit(": ", 1)[0] if "none" in line else ": ".join(line.split(": ")[:3]) for line in lines] == [
-        "main.toml: x: unknown key; known are database, agent, defaults, endpoints, include",
+        "main.toml: x: unknown key; known are database, agent, plugins, defaults, endpoints, include",
         "main.toml: include: none.toml",
         "main.toml: database.dsn: " + lines[2].split(": ")[2],
         "main.toml: agent.workers: " + lines[3].split(": ")[2],

@@ -71,10 +71,11 @@ def test_the_examples_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, "x")
     blocks = re.findall(r"^```toml\n(.*?)^```", TEXT, re.M | re.S)
     assert blocks
-    types = registry.option_types(registry.plugin_manager())
+    plugins = registry.plugin_manager()
+    types, parts = registry.option_types(plugins), registry.settings_types(plugins)
     for block in blocks:
         (tmp_path / "block.toml").write_text(block)
-        assert config.load(tmp_path / "block.toml", types).endpoints
+        assert config.load(tmp_path / "block.toml", types, parts).endpoints
     assert len(config.load(ROOT / "conf/endpoints.toml", types).endpoints) == 6
     assert config.load(ROOT / "conf/reference.toml", types).endpoints[0].locations == ("local",)
 

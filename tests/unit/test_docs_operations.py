@@ -19,5 +19,6 @@ def test_each_status_is_explained(status: Status) -> None:
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_each_reason_is_explained_with_its_status(reason: Reason) -> None:
-    expected = "missed" if reason in NOT_THE_SITE else "up" if reason is Reason.BODY_CAP else "down"
+    special = {Reason.BODY_CAP: "up", Reason.LATENCY: "degraded"}
+    expected = "missed" if reason in NOT_THE_SITE else special.get(reason, "down")
     assert [row[1] for row in ROWS if row[0] == reason.value and len(row) == 4] == [expected]

@@ -120,3 +120,38 @@ def test_a_line_that_lacks_everything_does_no_harm() -> None:
     fleet.hear({"worker": 0}, 0.0)
     fleet.hear({"worker": 0, "lag_p99_us": None}, 1.0)
     assert fleet.totals(1.0).workers == 1
+
+
+def figures(calls: int, spent_us: int, errors: int = 0, **more: int) -> dict[str, int]:
+    """Make what a worker says of one plugin."""
+    return {"calls": calls, "spent_us": spent_us, "errors": errors, **more}
+
+
+def test_the_figures_of_plugins_are_summed_over_workers_those_too_that_ended() -> None:
+    fleet = Fleet()
+    fleet.hear(line(0, plugins={"regex": figures(10, 500), "http": figures(10, 0)}), 0.0)
+    fleet.hear(line(1, pid=2, plugins={"regex": figures(5, 100, 1, held=2)}), 0.0)
+    assert fleet.plugins() == {"regex": figures(15, 600, 1, held=2), "http": figures(10, 0)}
+    fleet.hear(line(0, plugins={"regex": figures(11, 550), "http": figures(11, 0)}), 1.0)
+    assert fleet.plugins()["regex"] == figures(16, 650, 1, held=2)
+    fleet.forget(1)
+    fleet.hear(line(1, pid=3, plugins={"regex": figures(1, 7)}), 2.0)
+    assert fleet.plugins() == {"regex": figures(17, 657, 1, held=2), "http": figures(11, 0)}
+    fleet.hear(line(1, pid=4), 3.0)
+    assert fleet.plugins()["regex"] == figures(17, 657, 1, held=2)
+
+
+def test_what_outputs_did_not_get_is_among_the_figures_of_their_plugins() -> None:
+    fleet = Fleet()
+    fleet.hear(line(0, plugins={"statsd": figures(0, 0, 2)}, outputs_dropped={"statsd": 40}), 0.0)
+    fleet.hear(line(1, pid=2, outputs_dropped={"statsd": 2, "otlp": 1}), 0.0)
+    fleet.forget(1)
+    assert fleet.plugins() == {"statsd": figures(0, 0, 2, dropped=42), "otlp": {"dropped": 1}}
+
+
+def test_what_is_told_of_plugins_is_nobody_elses_to_change() -> None:
+    fleet = Fleet()
+    fleet.hear(line(0, plugins={"regex": figures(1, 1)}), 0.0)
+    fleet.forget(0)
+    fleet.plugins()["regex"]["calls"] = 100
+    assert fleet.plugins() == {"regex": figures(1, 1)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import gevent
 import pytest
 
 import watcher
@@ -26,3 +27,14 @@ def test_an_exception_comes_back_and_is_not_printed(kind: type[BaseException], c
     with pytest.raises(kind, match="as expected"):
         watcher.offload(fail)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_call_that_never_comes_back_holds_up_no_other() -> None:
+    end = threading.Event()
+    for _ in range(3):  # more than there are threads
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
+            watcher.offload(end.wait)
+    try:
+        assert watcher.offload(len, "others go on") == 12
+    finally:
+        end.set()

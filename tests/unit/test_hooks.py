@@ -19,7 +19,7 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from watcher import Endpoint, Incident, ProbeError, Reason, Result, Status
+from watcher import Endpoint, Failure, Incident, ProbeError, Reason, Result, Status
 from watcher.plan import compile_plan
 from watcher.plugins.protocols import http
 from watcher.probe import probe
@@ -73,7 +73,7 @@ def test_hook_steps() -> None:
         before(request)
     assert request.headers["X-Time"] == "1800000000"
     assert request.headers["X-Signature"] == hmac.new(b"key", b"1800000000", hashlib.sha256).hexdigest()
-    (examine,) = plan.examine
+    ((examine, _),) = plan.examine
     answer = plugged.response()
     answer.headers["X-Time"] = "1799999990"
     assert examine(answer) is None
@@ -107,13 +107,53 @@ def test_hook_prober(listener: socket.socket) -> None:
 
 
 def test_hook_endpoints(tmp_path: Path) -> None:
-    _, plugins = example("watcher_endpoints")
+    plugins = plugged.manager()
+    plugins.register(example("watcher_endpoints")[0], "shops")
     (tmp_path / "hosts.txt").write_text("a.test\nb.test\n")
-    (found,) = plugins.hook.watcher_endpoints(settings=SimpleNamespace(path=tmp_path / "endpoints.toml"))
-    assert [(table["name"], table["url"]) for table in found] == [
+    own = {"shops": {"files": ["hosts.txt", "none.txt"], "every": "30s"}}
+    found, mistakes = plugged.settings(plugins, own, tmp_path)
+    assert not mistakes
+    ((discovery,),) = plugins.hook.watcher_endpoints(settings=found)
+    assert discovery.every_s == 30
+    *tables, failure = discovery.find()
+    assert [(table["name"], table["url"]) for table in tables] == [
         ("shop a.test", "https://a.test/"),
         ("shop b.test", "https://b.test/"),
     ]
+    assert failure == Failure(f"{tmp_path}/none.txt: No such file or directory")
+    assert not plugins.hook.watcher_endpoints(settings=plugged.settings(plugins, {}, tmp_path)[0])
+
+
+def test_hook_settings(tmp_path: Path) -> None:
+    plugins = plugged.manager()
+    plugins.register(example("watcher_settings")[0], "shops")
+    assert len(plugins.hook.watcher_settings()) == 1
+    (tmp_path / "shops.txt").write_text("a.test\nb.test\n")
+    found, mistakes = plugged.settings(plugins, {"shops": {"file": "shops.txt", "path": "/cart"}}, tmp_path)
+    assert not mistakes
+    (tables,) = plugins.hook.watcher_endpoints(settings=found)
+    assert [table["url"] for table in tables] == ["https://a.test/cart", "https://b.test/cart"]
+    assert plugged.settings(plugins, {"shops": {"pth": "/"}}, tmp_path)[1] == [
+        'plugins.shops.pth: unknown key; did you mean "path"?', 'plugins.shops: "file" is missing; add "file"'
+    ]  # fmt: skip
+    found, _ = plugged.settings(plugins, {}, tmp_path)
+    assert plugins.hook.watcher_endpoints(settings=found) == [[]]
+
+
+def test_hook_output(listener: socket.socket, tmp_path: Path) -> None:
+    module, _ = example("watcher_output")
+    plugins = plugged.manager()
+    plugins.register(module, "graphite")
+    host, port = listener.getsockname()
+    assert plugins.hook.watcher_output(settings=plugged.settings(plugins, {}, tmp_path)[0]) == []
+    found, mistakes = plugged.settings(plugins, {"graphite": {"host": host, "port": port}}, tmp_path)
+    (send,) = plugins.hook.watcher_output(settings=found)
+    assert not mistakes
+    up = Result(SITE, 1_800_000_000_999_999, Status.UP, latency_us=1500)
+    send([Result(SITE, 0, Status.MISSED, Reason.OVERLOAD), up])
+    connection, _ = listener.accept()
+    with connection, connection.makefile() as received:
+        assert received.read() == "watcher.site.latency_ms 1.5 1800000000\n"
 
 
 def test_hook_results() -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from email.message import Message
+from email.parser import BytesParser
+from email.policy import HTTP
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import plugged
 import pytest
+import requests
 
+from watcher import config
+from watcher.config.options import OptionTypes
 from watcher.plugins.protocols import http
 from watcher.plugins.request import body
 
@@ -54,6 +60,80 @@ def test_the_type_may_be_given(given: dict[str, Any]) -> None:
     assert request.headers["Content-Type"] == "application/soap+xml; charset=utf-8"
 
 
+def parts_of(request: requests.PreparedRequest) -> list[Message]:
+    """Read a multipart body with Python's own parser of mail."""
+    head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
+    message = BytesParser(policy=HTTP).parsebytes(head + request.body)
+    assert message.get_content_type() == "multipart/form-data" and not message.defects
+    return list(message.iter_parts())
+
+
+def described(part: Message) -> tuple[str, str | None, str | None, bytes]:
+    """Give name, file name, declared type and content of a part."""
+    name = part.get_param("name", header="Content-Disposition")
+    return name, part.get_filename(), part["Content-Type"], part.get_payload(decode=True)
+
+
+def test_a_multipart_form_has_a_part_for_each_field_and_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 40
+    (tmp_path / "x.png").write_bytes(content)
+    (tmp_path / "y").write_bytes(b"")
+    image = {"file": str(tmp_path / "x.png")}
+    form = {
+        "user": "probe",
+        "page": 2,
+        "tag": ["a", "b"],
+        "image": image,
+        "as": image | {"type": "image/webp", "filename": "other.webp"},
+        "both": [{"file": str(tmp_path / "y")}, {"text": "{}", "type": "application/json", "filename": "z.json"}],
+        "meta": {"text": '{"a": 1}', "type": "application/json"},
+    }
+    request = plugged.prepared(PLUGINS, body={"multipart": form})
+    assert [described(part) for part in parts_of(request)] == [
+        ("user", None, None, b"probe"),
+        ("page", None, None, b"2"),
+        ("tag", None, None, b"a"),
+        ("tag", None, None, b"b"),
+        ("image", "x.png", "image/png", content),
+        ("as", "other.webp", "image/webp", content),
+        ("both", "y", "application/octet-stream", b""),
+        ("both", "z.json", "application/json", b"{}"),
+        ("meta", None, "application/json", b'{"a": 1}'),
+    ]
+    assert (request.method, request.headers["Content-Length"]) == ("POST", str(len(request.body)))
+
+
+def test_a_field_of_a_multipart_form_is_utf_8() -> None:
+    request = plugged.prepared(PLUGINS, body={"multipart": {"name": "Zoë €\r\n--x"}})
+    assert "\r\n\r\nZoë €\r\n--x\r\n--".encode() in request.body
+
+
+def test_the_files_of_a_multipart_form_have_16_mib_together(tmp_path: Path) -> None:
+    for name, size_bytes in (("a", 10 << 20), ("b", 6 << 20), ("c", (6 << 20) + 1)):
+        (tmp_path / name).write_bytes(bytes(size_bytes))
+    first, second, third = ({"file": str(tmp_path / name)} for name in "abc")
+    assert len(plugged.prepared(PLUGINS, body={"multipart": {"x": [first, second]}}).body) > 16 << 20
+    with pytest.raises(ValueError, match=f"{tmp_path}/c with the files before it: larger than 16 MiB"):
+        plugged.prepared(PLUGINS, body={"multipart": {"x": first, "y": third}})
+    with pytest.raises(ValueError, match=f"body.multipart.y.file {tmp_path}/none: No such file"):
+        plugged.prepared(PLUGINS, body={"multipart": {"y": {"file": str(tmp_path / "none")}}})
+
+
+def test_paths_of_a_multipart_form_are_relative_to_their_configuration(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("hello")
+    (tmp_path / "e.toml").write_text(
+        """
+        [[endpoints]]
+        url = "http://site.test/"
+        body = { multipart = { one = { file = "x.txt" }, more = [{ file = "x.txt" }, "y"] } }
+        """
+    )
+    types = {key: (wanted, "body") for key, wanted in body.watcher_options().items()}
+    (spec,) = config.load(tmp_path / "e.toml", OptionTypes(types)).endpoints
+    request = plugged.prepared(PLUGINS, **spec.options)
+    assert [part.get_payload(decode=True) for part in parts_of(request)] == [b"hello", b"hello", b"y"]
+
+
 def test_a_body_makes_the_request_a_post_unless_the_method_is_given() -> None:
     assert plugged.prepared(PLUGINS).method == "GET"
     assert plugged.prepared(PLUGINS, body={"text": "a"}).method == "POST"
@@ -84,13 +164,20 @@ def test_a_file_over_16_mib_is_refused_and_one_of_16_mib_is_not(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("written", "complaint"),
     [
-        ({}, "give one of json, form, text and file, not none of them"),
-        ({"type": "text/plain"}, "give one of json, form, text and file, not none of them"),
-        ({"json": {}, "text": "a"}, "give one of json, form, text and file, not json and text"),
+        ({}, "give one of json, form, multipart, text and file, not none of them"),
+        ({"type": "text/plain"}, "give one of json, form, multipart, text and file, not none of them"),
+        ({"json": {}, "text": "a"}, "give one of json, form, multipart, text and file, not json and text"),
         ({"json": {"a": math.nan}}, "json cannot be written as JSON"),
         ({"text": "a", "type": "text"}, "type 'text' is not a media type"),
         ({"text": "a", "type": "text/plain\r\nX-Evil: b"}, "is not a media type"),
         ({"form": {"a": {"b": "c"}}}, "body.form.a"),
+        ({"multipart": {}}, "multipart has one part at least"),
+        ({"multipart": {"a": "b"}, "type": "multipart/mixed"}, "its type is multipart/form-data"),
+        ({"multipart": {"a": {}}}, "give one of file and text"),
+        ({"multipart": {"a": {"file": "x", "text": "y"}}}, "give one of file and text"),
+        ({"multipart": {"a": {"text": "y", "type": "text"}}}, "type 'text' is not a media type"),
+        ({"multipart": {"a": {"text": "y", "typ": "text/plain"}}}, 'did you mean "type"?'),
+        ({"multipart": {"a": [["b"]]}}, "body.multipart.a[0]"),
         ({"jsn": {}}, 'body.jsn: unknown key; did you mean "json"?'),
         ("text", "body: expected a table"),
     ],

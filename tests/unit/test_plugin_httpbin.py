@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import threading
+import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +16,14 @@ import pytest
 import requests
 from werkzeug.serving import make_server
 
-from watcher import Endpoint, Failure, Reason
+from watcher import Endpoint, Failure, Reason, Step
 from watcher.plugins.assertions import regex, status
 from watcher.plugins.credentials import basic_auth
 from watcher.plugins.protocols import http
-from watcher.plugins.request import body, headers
+from watcher.plugins.request import body, cookies, headers, query, template, user_agent
 
-PLUGINS = plugged.manager(basic_auth, body, headers, http, regex, status)
+REQUEST = (body, cookies, headers, query, template, user_agent)
+PLUGINS = plugged.manager(basic_auth, *REQUEST, http, regex, status)
 
 
 @pytest.fixture(scope="module", name="site")
@@ -36,10 +40,14 @@ def fixture_site() -> Iterator[str]:
 
 def send(url: str, **options: Any) -> tuple[Endpoint, requests.Response]:
     """Send what the plugins prepare for an endpoint; give the endpoint and the response."""
+    endpoint, request = plugged.endpoint(PLUGINS, url, **options), plugged.prepared(PLUGINS, url, **options)
+    for step in PLUGINS.hook.watcher_steps(endpoint=endpoint):
+        if isinstance(step, Step):
+            step.before(request)
     with requests.Session() as session:
         session.trust_env = False
-        response = session.send(plugged.prepared(PLUGINS, url, **options), timeout=10)
-    return plugged.endpoint(PLUGINS, url, **options), response
+        response = session.send(request, timeout=10)
+    return endpoint, response
 
 
 def verdict(url: str, **options: Any) -> Failure | None:
@@ -79,6 +87,54 @@ def test_the_body_of_a_file_arrives(site: str, tmp_path: Path) -> None:
     _, response = send(f"{site}/put", body={"file": str(tmp_path / "query.json")}, method="put")
     assert response.json()["json"] == {"user": "probe"}
     assert response.json()["headers"]["Content-Type"] == "application/json"
+
+
+def test_a_multipart_form_arrives(site: str, tmp_path: Path) -> None:
+    content = bytes(range(256))
+    (tmp_path / "x.png").write_bytes(content)
+    part = {"file": str(tmp_path / "x.png"), "filename": "größe.png"}
+    _, response = send(f"{site}/post", body={"multipart": {"user": "Zoë", "tag": ["a", "b"], "image": part}})
+    arrived = response.json()
+    assert arrived["form"] == {"user": "Zoë", "tag": ["a", "b"]}
+    assert arrived["files"] == {"image": "data:image/png;base64," + base64.b64encode(content).decode()}
+
+
+def test_cookies_arrive(site: str) -> None:
+    _, response = send(f"{site}/cookies", cookies={"session": "31d4d96e407aad42", "lang": "en-US"})
+    assert response.json() == {"cookies": {"session": "31d4d96e407aad42", "lang": "en-US"}}
+
+
+def test_a_query_arrives(site: str) -> None:
+    _, response = send(f"{site}/get?q=shoes&tag=x", query={"page": 1, "tag": ["a b", "ü&"], "sale": True})
+    assert response.json()["args"] == {"q": "shoes", "page": "1", "tag": ["x", "a b", "ü&"], "sale": "true"}
+
+
+def test_a_user_agent_arrives(site: str) -> None:
+    _, response = send(f"{site}/user-agent", user_agent="Mozilla/5.0 (compatible; probe/1)")
+    assert response.json() == {"user-agent": "Mozilla/5.0 (compatible; probe/1)"}
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PATCH", "put", "TRACE"])
+def test_a_method_arrives(site: str, method: str) -> None:
+    _, response = send(f"{site}/anything", method=method)
+    assert response.json()["method"] == method.upper()
+
+
+def test_names_are_filled_in_wherever_they_stand(site: str) -> None:
+    _, response = send(
+        f"{site}/anything/{{{{uuid}}}}?at={{{{now}}}}",
+        query={"ms": "{{now_ms}}"},
+        headers={"X-Probe": "{{uuid}}"},
+        cookies={"n": "{{random}}"},
+        body={"json": {"id": "{{uuid}}", "n": "{{random}}", "of": "{{endpoint}}"}},
+    )
+    arrived = response.json()
+    wanted = str(uuid.UUID(arrived["headers"]["X-Probe"]))
+    assert arrived["url"].partition("?")[0] == f"{site}/anything/{wanted}"
+    at = datetime.fromisoformat(arrived["args"]["at"]).timestamp()
+    assert 0 <= int(arrived["args"]["ms"]) / 1000 - at < 1
+    assert arrived["headers"]["Cookie"] == f"n={arrived['json']['n']}"
+    assert arrived["json"]["id"] == wanted and arrived["json"]["of"].startswith(f"{site}/anything/")
 
 
 def test_a_pattern_is_sought_in_the_page(site: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from watcher import Failure, Reason, Step
 from watcher.plugins.assertions import regex
+from watcher.plugins.protocols import http
 
 PLUGINS = plugged.manager(regex)
 
@@ -177,6 +178,19 @@ def test_a_body_that_was_cut_is_said_to_be_cut() -> None:
 def test_a_wrong_value_is_found_when_the_configuration_is_read(written: Any, complaint: str) -> None:
     _, mistakes = plugged.convert(PLUGINS, {"regex": written})
     assert [mistake for mistake in mistakes if complaint in mistake]
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "complaint"),
+    [
+        ("tcp://site.test:22", {}, '"regex" judges an HTTP response, and tcp:// has none; take it out'),
+        ("https://site.test/", {"method": "head"}, '"regex" judges the body, and the answer to HEAD has none'),
+    ],
+)
+def test_where_there_is_nothing_to_search_it_is_refused(url: str, options: dict[str, Any], complaint: str) -> None:
+    plugins = plugged.manager(regex, http)
+    with pytest.raises(ValueError, match=complaint):
+        plugins.hook.watcher_steps(endpoint=plugged.endpoint(plugins, url, regex="ok", **options))
 
 
 def test_5000_endpoints_with_the_same_pattern_share_one_compiled_pattern() -> None:

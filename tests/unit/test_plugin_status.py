@@ -52,6 +52,11 @@ def test_other_schemes_get_no_step() -> None:
     assert not PLUGINS.hook.watcher_steps(endpoint=plugged.endpoint(PLUGINS, "tcp://site.test:22"))
 
 
+def test_other_schemes_cannot_have_the_option() -> None:
+    with pytest.raises(ValueError, match='"status" judges an HTTP response, and tcp:// has none'):
+        PLUGINS.hook.watcher_steps(endpoint=plugged.endpoint(PLUGINS, "tcp://site.test:22", status=200))
+
+
 @pytest.mark.parametrize(
     ("code", "reason", "options", "detail"),
     [

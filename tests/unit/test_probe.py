@@ -10,6 +10,7 @@ import pytest
 
 from watcher import Endpoint, Failure
 from watcher.errors import ProbeError
+from watcher.ledger import Ledger
 from watcher.models import NOT_THE_SITE, Reason, Status
 from watcher.plan import Plan
 from watcher.probe import missed, probe
@@ -35,8 +36,9 @@ def raiser(error: Exception):
 
 def run(prober, *steps, complaints: list | None = None):
     """Probe once."""
-    told = None if complaints is None else lambda endpoint, error: complaints.append((endpoint.name, error))
-    return probe(Plan(ENDPOINT, prober, (), steps), 42, told)
+    told = None if complaints is None else lambda name, _endpoint, error: complaints.append((name, error))
+    account = Ledger().account("test")
+    return probe(Plan(ENDPOINT, prober, account, examine=tuple((step, account) for step in steps)), 42, told)
 
 
 def test_latency_is_the_sum_of_the_phases_and_the_rest_is_lag() -> None:
@@ -60,6 +62,61 @@ def test_every_step_runs_and_the_first_failure_is_the_verdict() -> None:
     result = run(fill, *[step(name, failure) for name, failure in failures.items()])
     assert ran == ["a", "b", "c", "d"]
     assert (result.status, result.reason, result.detail) == (Status.DOWN, Reason.STATUS, "b failed")
+
+
+@pytest.mark.parametrize(
+    ("failures", "expected"),
+    [
+        ([Failure("slow", Reason.LATENCY, degraded=True)], (Status.DEGRADED, Reason.LATENCY, "slow")),
+        ([Failure("slow", degraded=True), Failure("wrong")], (Status.DOWN, Reason.ASSERTION, "wrong")),
+        ([Failure("a", degraded=True), Failure("b", degraded=True)], (Status.DEGRADED, Reason.ASSERTION, "a")),
+        ([Failure("broke", Reason.PLUGIN), Failure("wrong")], (Status.DOWN, Reason.ASSERTION, "wrong")),
+        ([Failure("slow", degraded=True), Failure("broke", Reason.PLUGIN)], (Status.MISSED, Reason.PLUGIN, "broke")),
+    ],
+)
+def test_the_worst_that_steps_say_is_the_verdict(failures: list[Failure], expected: tuple) -> None:
+    result = run(fill, *[lambda _response, failure=failure: failure for failure in failures])
+    assert (result.status, result.reason, result.detail) == expected
+
+
+def test_the_measurement_is_assessed_where_there_is_no_response_too() -> None:
+    def connects(exchange) -> None:
+        exchange.connect_us, exchange.hops_us = 2000, 500
+
+    account = Ledger().account("test")
+    assess = ((lambda exchange: Failure(f"{exchange.latency_us} us"), account),)
+    assert probe(Plan(ENDPOINT, connects, account, assess=assess)).detail == "2500 us"
+
+
+def test_what_a_prober_failed_with_is_not_assessed() -> None:
+    account = Ledger().account("test")
+    assess = ((lambda exchange: Failure("assessed"), account),)
+    result = probe(Plan(ENDPOINT, raiser(ProbeError(Reason.CONNECT, "refused")), account, assess=assess))
+    assert result.detail == "refused"
+
+
+def test_time_and_errors_are_written_down_for_each_plugin() -> None:
+    ledger = Ledger()
+    quick, slow = ledger.account("quick"), ledger.account("slow")
+    examine = ((lambda response: None, quick), (lambda response: time.sleep(0.02), slow), (raiser(ValueError()), slow))
+    probe(Plan(ENDPOINT, fill, quick, examine=examine))
+    told = ledger.told()
+    assert (told["quick"]["calls"], told["slow"]["calls"]) == (1, 2)
+    assert (told["quick"]["errors"], told["slow"]["errors"]) == (0, 1)
+    assert told["slow"]["spent_us"] >= 20_000 > told["quick"]["spent_us"]
+
+
+def test_a_step_that_holds_up_every_other_probe_is_told_of_and_one_that_waits_is_not() -> None:
+    def computes(_response) -> None:
+        until = time.monotonic() + 0.1
+        while time.monotonic() < until:
+            pass
+
+    complaints: list = []
+    gevent.spawn(run, fill, computes, complaints=complaints).join()
+    assert "held up every other probe" in str(complaints.pop()[1])
+    gevent.spawn(run, fill, lambda _response: gevent.sleep(0.1), complaints=complaints).join()
+    assert not complaints
 
 
 def test_what_a_step_found_is_stored() -> None:
@@ -99,7 +156,7 @@ def test_a_plugin_that_breaks_is_told_and_never_the_sites_fault(steps) -> None:
     complaints: list = []
     result = run(fill, *steps, complaints=complaints)
     assert (result.status, result.reason) == (Status.MISSED, Reason.PLUGIN)
-    assert [name for name, _error in complaints] == ["x"]
+    assert [name for name, _error in complaints] == ["test"]
 
 
 def test_a_prober_that_breaks_is_reason_plugin() -> None:

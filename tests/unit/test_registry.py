@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from watcher import __version__, registry
-from watcher.errors import UsageError
+from watcher.errors import ConfigError, UsageError
 
-BUILT_INS = {"basic_auth", "body", "headers", "http", "regex", "status"}
+ROOT = Path(__file__).parents[2]
+BUILT_INS = {path.stem for path in ROOT.glob("watcher/plugins/*/[!_]*.py")}
 NUMBERS = itertools.count()
 
 WORDCOUNT = """
@@ -73,7 +74,7 @@ def test_leaves_out_what_is_disabled_or_not_chosen(monkeypatch: pytest.MonkeyPat
 def test_a_name_that_no_plugin_has_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused("regx") == '--no-plugin or agent.disabled_plugins: no plugin "regx"; did you mean "regex"?'
     monkeypatch.setenv("WATCHER_PLUGINS", "http,zzz")
-    assert refused().startswith('WATCHER_PLUGINS: no plugin "zzz"; installed are basic_auth, body,')
+    assert refused() == f'WATCHER_PLUGINS: no plugin "zzz"; installed are {", ".join(sorted(BUILT_INS))}'
 
 
 @pytest.mark.parametrize(
@@ -109,6 +110,43 @@ def test_names_a_plugin_whose_options_cannot_be(install: Install, options: str, 
     install(f"from watcher import hookimpl\n@hookimpl\ndef watcher_options(): return {options}")
     line = refused()
     assert line.startswith('plugin "fake" (watcher-fake 1.2): watcher_options: ') and said in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("int", "gives no subclass of watcher.Options, nor a list of one, but <class 'int'>"),
+        ("list[int]", "but list[int]"),
+        ("None", "but None"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("list", "but <class 'list'>"),
+    ],
+)
+def test_names_a_plugin_whose_settings_cannot_be(install: Install, settings: str, said: str) -> None:
+    install(f"from watcher import hookimpl\n@hookimpl\ndef watcher_settings(): return {settings}")
+    with pytest.raises(UsageError) as raised:
+        registry.settings_types(registry.plugin_manager())
+    line = str(raised.value)
+    assert line.startswith('plugin "fake" (watcher-fake 1.2): watcher_settings: ') and said in line
+    assert line.endswith("; go on without it by --no-plugin fake")
+
+
+def test_a_file_may_set_up_plugins_by_their_names(install: Install, tmp_path: Path) -> None:
+    install(
+        "from watcher import Options, hookimpl\nclass Lake(Options):\n    depth: int = 1\n"
+        "@hookimpl\ndef watcher_settings(): return list[Lake]"
+    )
+    path = tmp_path / "main.toml"
+    path.write_text("[[plugins.fake]]\n[[plugins.fake]]\ndepth = 7")
+    lakes = registry.configured(path)[0].settings.plugins["fake"]
+    assert [lake.depth for lake in lakes] == [1, 7]
+    with pytest.raises(ConfigError) as raised:
+        registry.configured(path, ["fake"])
+    (line,) = raised.value.problems
+    assert line == (
+        f'{path}: plugins.fake: the plugin "fake" is installed but was not chosen to be loaded; load it, or take its '
+        "part out"
+    )
 
 
 def test_two_plugins_cannot_offer_the_same_option(install: Install) -> None:

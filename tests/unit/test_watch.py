@@ -10,6 +10,7 @@ from gevent.event import Event
 
 from watcher import Endpoint, Status
 from watcher.errors import ProbeError
+from watcher.ledger import Ledger
 from watcher.models import Incident, Reason, Result
 from watcher.plan import Plan
 from watcher.schedule import phase_us
@@ -55,7 +56,8 @@ def bench() -> Bench:
 
 def plan(prober: Callable[[object], None], endpoint_id: int = 7, **values) -> Plan:
     """Make a plan that is due every 60 s."""
-    return Plan(Endpoint(id=endpoint_id, name=f"e{endpoint_id}", url="test://x", **values), prober, (), ())
+    endpoint = Endpoint(id=endpoint_id, name=f"e{endpoint_id}", url="test://x", **values)
+    return Plan(endpoint, prober, Ledger().account("test"))
 
 
 def good(exchange) -> None:

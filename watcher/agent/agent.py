@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +19,10 @@ from typing import Any, Protocol, Self
 
 import pluggy
 
-from watcher import config
-from watcher.agent.discovery import discovered
-from watcher.config import Config, Settings
+from watcher import config, registry
+from watcher.agent.account import PluginAccount
+from watcher.agent.discovery import Discoveries, taken_over
+from watcher.config import Config, Settings, offers
 from watcher.config.options import OptionTypes
 from watcher.errors import ConfigError, DatabaseError, DatabaseUnavailable, EnvironmentProblem
 from watcher.screen import figures
@@ -33,7 +34,6 @@ from watcher.store.connection import connect, wait
 AGAIN_S = 5.0
 UPKEEP_S = 3600.0
 UPKEEP_AGAIN_S = 300.0
-TAKEN_SAID = 5
 
 
 class Screen(Protocol):
@@ -84,6 +84,8 @@ class Agent:
         self._stopping = threading.Event()
         self._on_terminal = sys.stdout.isatty()
         self._terminal_gone = False
+        self._account: PluginAccount | None = None
+        self._discoveries = Discoveries(self._plugins, self._types, self.say)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -126,6 +128,15 @@ class Agent:
             raise EnvironmentProblem(
                 f"another agent runs with the data directory {data_dir}; stop it, or set another agent.data_dir"
             )
+        self._leave_notes(data_dir)
+
+    def _leave_notes(self, data_dir: Path) -> None:
+        """Remember what plugins offer, for the time after they were uninstalled, and begin their account."""
+        try:
+            offers.remember(data_dir, registry.offers(self._plugins, self._types))
+        except OSError as error:  # a full disk, maybe: no reason not to watch
+            self.say(f"{data_dir / offers.FILE}: {error.strerror or error}; it is not remembered what plugins offer")
+        self._account = self._stack.enter_context(closing(PluginAccount(data_dir, self._fleet, self.say)))
 
     def _given_up(self) -> bool:
         """Tell whether to wait no more; asked while waiting, when the embedded server may have to be started again.
@@ -139,24 +150,27 @@ class Agent:
     def reload(self) -> None:
         """Read the file again and apply the difference; a bad file keeps what runs."""
         try:
-            loaded = config.load(self._path, self._types)
+            loaded = config.load(self._path, self._types, registry.settings_types(self._plugins))
         except ConfigError as error:
             for problem in error.problems:
                 self.say(problem)
             mistakes = figures.counted(len(error.problems), "mistake")
             self.say(f"not reloaded, {mistakes} in {self._path}; what runs goes on as it was")
             return
-        for name in differences(self._settings, loaded.settings):
+        outputs = {output.plugin_name for output in self._plugins.hook.watcher_output.get_hookimpls()}
+        for name in differences(self._settings, loaded.settings, outputs):
             self.say(f"{name} has changed; this takes effect after a restart")
         self._unsynced = loaded
         self._sync_if_possible()
 
     def ensure(self) -> None:
-        """Keep the embedded server alive, and make up for a reload that the database was not there for."""
+        """Keep the embedded server alive, make up for a reload that came to no end, look after what plugins find."""
         if self._server:
             self._server.ensure()
         if self._unsynced and time.monotonic() >= self._again_at:
             self._sync_if_possible()
+        if not self._stopping.is_set():
+            self._discoveries.tend(self._dsn, time.monotonic())
         if time.monotonic() >= self._upkeep_at:
             self._upkeep_at = time.monotonic() + UPKEEP_S
             self._keep_to_length()
@@ -182,22 +196,19 @@ class Agent:
             self._again_at = time.monotonic() + AGAIN_S
 
     def _sync(self, first: bool = False) -> None:
-        """Bring the file's endpoints, and those that plugins discover, into the table, and say what changed."""
-        loaded = self._unsynced
+        """Bring the file's endpoints into the table, say what changed, and ask plugins anew for what they find."""
+        loaded, source = self._unsynced, self._settings.source
         with closing(connect(self._dsn, name="watcher supervisor")) as connection:
-            batches = [(self._settings.source, loaded.endpoints)]
-            batches += discovered(self._plugins, self._types, loaded.settings, self.say)
-            for source, specs in batches:
-                synced = endpoints.sync(connection, specs, source)
-                if not first or synced.removed or source != self._settings.source:
-                    self.say(f"{_difference(synced)}: {source}")
-                for name, holder in synced.taken[:TAKEN_SAID]:
-                    self.say(f'endpoint "{name}" is taken over from {holder}')
-                if len(synced.taken) > TAKEN_SAID:
-                    self.say(f"{len(synced.taken) - TAKEN_SAID:,} more endpoints are taken over from other sources")
+            synced = endpoints.sync(connection, loaded.endpoints, source)
+            if not first or synced.removed:
+                self.say(f"{_difference(synced)}: {source}")
+            for line in taken_over(synced):
+                self.say(line)
+            self._discoveries.ask(loaded.settings)
             if first:
-                self._tell_of_others(sources.counts(connection), {source for source, _ in batches})
+                self._tell_of_others(sources.counts(connection), {source, *self._discoveries.sources})
         self._unsynced, self._again_at = None, 0.0
+        self._discoveries.tend(self._dsn, time.monotonic())
 
     def _tell_of_others(self, counts: Mapping[str, int], own: set[str]) -> None:
         for source, count in sorted(counts.items()):
@@ -220,6 +231,7 @@ class Agent:
             "batch_rows": agent.batch_rows,
             "batch_age_s": agent.batch_age_s,
             "buffer_rows": agent.buffer_rows,
+            "plugins": self._settings.plugin_tables,
             **self._job,
         }
         return [{"index": index, **job} for index in range(agent.workers)]
@@ -253,6 +265,8 @@ class Agent:
         """Show what is due; a terminal that went away is told to the supervisor by the signal that means it."""
         try:
             self._screen.tick(time.monotonic())
+            if self._account:
+                self._account.tick(time.monotonic())
         except OSError:
             if not self._terminal_gone and self.terminal_gone():
                 os.kill(os.getpid(), signal.SIGHUP)
@@ -262,9 +276,16 @@ class Agent:
         self._screen.say(text)
 
 
-def differences(old: Settings, new: Settings) -> list[str]:
-    """Name the settings that differ, without their values: some are secret."""
-    return [
+def differences(old: Settings, new: Settings, outputs: Iterable[str] = ()) -> list[str]:
+    """Name the settings that differ and are read at start only, without their values: some are secret.
+
+    Args:
+        old: what runs.
+        new: what was read again.
+        outputs: the plugins whose own parts workers have read; those of others hold from now on.
+    """
+    parts = [f"plugins.{name}" for name in sorted(outputs) if old.plugins.get(name) != new.plugins.get(name)]
+    return parts + [
         f"{part}.{name}"
         for part in ("database", "agent")
         for name in getattr(old, part).__struct_fields__

@@ -217,6 +217,7 @@ def _opened(path: Path | None) -> Iterator[_Opened]:
     """Open the database of a configuration, with the option types of its plugins."""
     settings, disabled_plugins = read(path)
     types = registry.option_types(registry.plugin_manager(disabled_plugins))
+    types.recall(settings.agent.data_dir)
     with (
         database(settings, say) as dsn,
         closing(connect(dsn, name="watcher endpoints")) as connection,

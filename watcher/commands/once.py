@@ -23,14 +23,15 @@ from watcher.plan import Plan, compile_plan
 from watcher.probe import probe
 from watcher.screen import figures
 
-STYLES = {Status.UP: "green", Status.DOWN: "bold red", Status.MISSED: "yellow"}
+STYLES = {Status.UP: "green", Status.DEGRADED: "yellow", Status.DOWN: "bold red", Status.MISSED: "yellow"}
+ANSWERS = (Status.UP, Status.DEGRADED)
 START_GAP_S = 0.002
 WIDE = 120  # columns, for a table with reasons
 PIPE_COLUMNS = 1000  # where there is no terminal, lines are not cut
 
 
 def run_once(path: Path, disabled: Iterable[str], as_json: bool) -> int:
-    """Check and print; return 1 when an endpoint is not up."""
+    """Check and print; return 1 when an endpoint is neither up nor degraded."""
     interrupt.raise_here()
     loaded, plugins, types = registry.configured(path, disabled)
     specs = [spec for spec in loaded.endpoints if spec.enabled and _is_here(spec, loaded.settings.agent.location)]
@@ -65,7 +66,7 @@ def _print_lines(results: Iterable[Result], urls: Mapping[str, str]) -> int:
     code = 0
     for result in results:
         click.echo(msgspec.json.encode(record(result, urls[result.endpoint.name])))
-        code |= result.status is not Status.UP
+        code |= result.status not in ANSWERS
     return code
 
 
@@ -81,7 +82,7 @@ def _print_table(results: Sequence[Result]) -> int:
     counts = {status: sum(result.status is status for result in results) for status in Status}
     parts = [f"{count:,} {status.value}" for status, count in counts.items() if count]
     console.print(f"{figures.counted(len(results), 'endpoint')}: {', '.join(parts)}")
-    return int(counts[Status.UP] < len(results))
+    return int(sum(counts[status] for status in ANSWERS) < len(results))
 
 
 def _table(results: Sequence[Result], narrow: bool) -> Table:

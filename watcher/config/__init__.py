@@ -10,9 +10,11 @@ from watcher.config.configuration import (
     endpoint,
     load,
     masked,
+    plugin_settings,
     read,
     specs,
 )
+from watcher.config.parts import SettingsTypes
 from watcher.config.settings import Agent, Database
 
 __all__ = [
@@ -21,12 +23,14 @@ __all__ = [
     "Database",
     "EndpointSpec",
     "Settings",
+    "SettingsTypes",
     "chosen_plugins",
     "default_settings",
     "disabled_plugins",
     "endpoint",
     "load",
     "masked",
+    "plugin_settings",
     "read",
     "specs",
 ]

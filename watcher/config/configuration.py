@@ -16,6 +16,7 @@ from watcher.config import documents, settings
 from watcher.config.conversion import Report
 from watcher.config.documents import Document, Documents
 from watcher.config.options import OptionTypes
+from watcher.config.parts import SettingsTypes
 from watcher.config.settings import Settings
 from watcher.config.spec import EndpointSpec, Grammar, label
 from watcher.errors import ConfigError
@@ -31,26 +32,36 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[EndpointSpec, ...]
 
 
-def load(path: Path | Documents, option_types: Types) -> Config:
+def load(path: Path | Documents, option_types: Types, settings_types: SettingsTypes | None = None) -> Config:
     """Load a configuration file with all that it includes.
 
     Args:
         path: the main file, or what `read` gave for it.
         option_types: from `watcher.registry.option_types`.
+        settings_types: from `watcher.registry.settings_types`; without it no plugin may have settings.
 
     Raises:
         ConfigError: with every mistake in every file.
     """
     files = path if isinstance(path, Documents) else read(path)
     problems = list(files.problems)
-    database, agent = settings.settings(files.main, os.environ, _reporter(problems, str(files.path)))
+    report = _reporter(problems, str(files.path))
+    database, agent = settings.settings(files.main, os.environ, report)
+    types = settings_types or SettingsTypes()
+    types.recall(agent.data_dir)
+    tables = types.storable(files.main.table("plugins"), report, files.main.directory)
+    plugins = types.convert(tables, report, os.environ)
     source = f"file:{agent.source or os.path.abspath(files.path)}"
-    reading = _Reading(_grammar(option_types), source, problems)
+    known = _typed(option_types)
+    known.recall(agent.data_dir)
+    reading = _Reading(_grammar(known), source, problems)
     reading.add_files(files)
     if problems:
         raise ConfigError(problems)
     return Config(
-        settings=Settings(database=database, agent=agent, path=files.path, source=source),
+        settings=Settings(
+            database=database, agent=agent, path=files.path, source=source, plugins=plugins, plugin_tables=tables
+        ),
         endpoints=tuple(reading.specs),
     )
 
@@ -83,6 +94,14 @@ def default_settings() -> Settings:
     if problems:
         raise ConfigError(problems)
     return Settings(database=database, agent=agent)
+
+
+def plugin_settings(
+    tables: Mapping[str, Any], settings_types: SettingsTypes
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Give the parts of plugins that `Settings.plugin_tables` means here and now, and what is wrong with the others."""
+    problems: list[str] = []
+    return settings_types.convert(tables, _reporter(problems), os.environ), tuple(problems)
 
 
 def endpoint(row: Mapping[str, Any] | EndpointSpec, option_types: Types) -> Endpoint:

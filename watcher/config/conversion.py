@@ -78,7 +78,15 @@ def convert(value: Any, wanted: Any, key: str, report: Report, lax: bool = False
 
 
 def _convert(value: Any, wanted: Any, lax: bool) -> Any:
+    if shapes.holds_brief(wanted):
+        value = changed(value, wanted, "", _whole)
     return msgspec.convert(value, wanted, strict=not lax, dec_hook=_custom)
+
+
+def _whole(part: Any, wanted: Any, _: str) -> Any:
+    """Give the table that a value alone stands for."""
+    field = None if part is None else shapes.brief(wanted)
+    return part if field is None else {field: part}
 
 
 def _custom(wanted: type, value: Any) -> Any:
@@ -134,7 +142,7 @@ def _reason(value: Any, wanted: Any, error: msgspec.ValidationError) -> str:
         return str(error.__cause__)
     known = [choice for choice in _choices(wanted) if isinstance(choice, str)]
     close = suggestion(value, known) if isinstance(value, str) else ""
-    return f"expected {shapes.words(wanted)}, got {shapes.shown(value, shapes.is_secret(wanted))}{close}"
+    return f"expected {shapes.words(wanted)}, got {shapes.shown(value, shapes.hides(wanted))}{close}"
 
 
 def _choices(wanted: Any) -> list[Any]:
@@ -237,7 +245,7 @@ def masked(value: Any, wanted: Any = Any) -> Any:
         telling = references.TELLING.search(place) and Path not in shapes.members(kind)
         if not isinstance(part, str):  # what can be nothing but a number is none that is kept secret
             return references.HIDDEN if telling and {str, Any} & {*shapes.members(kind)} else part
-        return references.masked_secret(part) if telling or shapes.is_secret(kind) else references.masked(part)
+        return references.masked_secret(part) if telling or shapes.hides(kind) else references.masked(part)
 
     return changed(value, wanted, "", hidden)
 
@@ -249,7 +257,7 @@ def secrets(value: Any, wanted: Any, environ: Mapping[str, str]) -> dict[str, st
     def gather(part: Any, kind: Any, _: str) -> None:
         if isinstance(part, str):
             found.update(references.referenced(part, environ))
-            if shapes.is_secret(kind):
+            if shapes.hides(kind):
                 found.setdefault(part, references.masked_secret(part))
                 found.setdefault(references.expand(part, environ)[0], references.HIDDEN)
 

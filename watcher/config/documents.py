@@ -15,8 +15,10 @@ import tomli
 
 from watcher.config import conversion, shapes
 
-MAIN_KEYS = ("database", "agent", "defaults", "endpoints", "include")
+MAIN_KEYS = ("database", "agent", "plugins", "defaults", "endpoints", "include")
 INCLUDED_KEYS = ("defaults", "endpoints", "include")
+
+_HEADERS = {"database": "[database]", "agent": "[agent]", "plugins": "[plugins.NAME]", "defaults": "[defaults]"}
 
 _HEADER = re.compile(rb"^[ \t]*\[\[[ \t]*(?:endpoints|\"endpoints\"|'endpoints')[ \t]*\]\]", re.M)
 
@@ -142,9 +144,9 @@ def _check_keys(document: Document, problems: list[str]) -> None:
             problems.append(f"{document.path}: {key}: unknown key{close}")
         elif key == "endpoints" and not isinstance(value, list):
             problems.append(f"{document.path}: endpoints: expected a list of tables; write [[endpoints]] above each")
-        elif key in ("database", "agent", "defaults") and not isinstance(value, dict):
-            got = shapes.shown(value)
-            problems.append(f"{document.path}: {key}: expected a table, got {got}; write [{key}] above its keys")
+        elif key in _HEADERS and not isinstance(value, dict):
+            got, header = shapes.shown(value), _HEADERS[key]
+            problems.append(f"{document.path}: {key}: expected a table, got {got}; write {header} above its keys")
 
 
 def _parsed(path: Path, where: str, problems: list[str]) -> dict[str, Any] | None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from watcher.config import conversion, nesting, references, shapes
+from watcher.config import conversion, nesting, offers, references, shapes
 from watcher.config.conversion import Note, Report
 
 CORE_KEYS = ("name", "url", "interval", "timeout", "enabled", "labels", "locations")
@@ -31,6 +32,7 @@ class OptionTypes(dict[str, tuple[Any, str]]):
     def __init__(self, types: Mapping[str, tuple[Any, str]] | None = None, absent: Iterable[str] = ()) -> None:
         super().__init__(types or {})
         self.absent = frozenset(absent)
+        self.former = offers.Offers()
         self._types = shapes.with_files({key: wanted for key, (wanted, _) in self.items()})
         self._with_paths = {key for key, wanted in self._types.items() if shapes.holds_path(wanted)}
         self._encoder = msgspec.json.Encoder(order="sorted")
@@ -38,6 +40,10 @@ class OptionTypes(dict[str, tuple[Any, str]]):
         self._values: dict[bytes, Any] = {}
         self._raw: dict[bytes, dict[str, Any]] = {}
         self._right: dict[bytes, Any] = {}
+
+    def recall(self, data_dir: Path) -> None:
+        """Learn which packages offered what the agents of a data directory were offered until now."""
+        self.former = offers.read(data_dir)
 
     def convert(self, raw: Mapping[str, Any], report: Report, environ: Mapping[str, str]) -> dict[str, Any]:
         """Give a raw table expanded and converted; `{}` after reporting each mistake in it.
@@ -105,6 +111,8 @@ class OptionTypes(dict[str, tuple[Any, str]]):
     def _unknown(self, key: str) -> str:
         if key in self.absent:
             return f'unknown option "{key}"; the plugin "{key}" is installed but was not chosen to be loaded'
+        if gone := self.former.option(key, self.absent):
+            return gone
         close = conversion.suggestion(key, [*CORE_KEYS, *self._types])
         return f'unknown option "{key}"{close or ";"} (watcher plugins lists what is installed)'
 

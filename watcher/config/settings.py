@@ -1,4 +1,4 @@
-"""`[database]` and `[agent]` of a configuration: what a node is and how much it may do."""
+"""Settings, all of a configuration but its endpoints; here `[database]` and `[agent]`: what a node is and may do."""
 
 from __future__ import annotations
 
@@ -51,13 +51,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of a configuration but its endpoints; `path` is None when there is no file.
 
     `source` names the file's endpoints in the table `endpoints`: "file:" and `Agent.source`, else the absolute path of
-    the main file.
+    the main file. `plugins` has the part `[plugins.NAME]` of each plugin that has one, converted to the type that the
+    plugin declared; `plugin_tables` has them as written, for a worker to convert them again. `worker` is the index of
+    the worker that asks, 0 elsewhere.
     """
 
     database: Database
     agent: Agent
     path: Path | None = None
     source: str = ""
+    plugins: dict[str, Any] = {}
+    plugin_tables: dict[str, Any] = {}
+    worker: int = 0
 
 
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]

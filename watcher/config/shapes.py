@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -46,6 +46,13 @@ def is_secret(wanted: Any) -> bool:
     return Secret in members(wanted)
 
 
+@functools.lru_cache(maxsize=1024)
+def hides(wanted: Any) -> bool:
+    """Tell whether a value of this type that is no table must not be shown."""
+    alone = brief(wanted)
+    return is_secret(wanted) or (alone is not None and is_secret(keys(wanted)[alone]))
+
+
 def struct(wanted: Any) -> type[msgspec.Struct] | None:
     """Give the struct that a table of this type is, or None when there is none or more than one."""
     found = [member for member in members(wanted) if isinstance(member, type) and issubclass(member, msgspec.Struct)]
@@ -77,13 +84,36 @@ def with_files(typed: Mapping[str, Any]) -> dict[str, Any]:
     return {key + FILE_SUFFIX: SecretFile for key in secrets} | dict(typed)
 
 
-def holds_path(wanted: Any, seen: frozenset[Any] = frozenset()) -> bool:
+def brief(wanted: Any) -> str | None:
+    """Give the field that a value alone stands for, where a table is meant that names one as its `__brief__`.
+
+    A path is none: who makes paths absolute would not know it for one.
+    """
+    table = struct(wanted)
+    field = getattr(table, "__brief__", None)
+    others = [member for member in members(wanted) if member is not table]
+    if table is None or field is None or any(typing.get_origin(member) not in _LISTS for member in others):
+        return None  # what is no table has a meaning of its own
+    return None if Path in members(fields(table)[field].type) else field
+
+
+@functools.lru_cache(maxsize=1024)
+def holds_brief(wanted: Any) -> bool:
+    """Tell whether a value of this type can hold one that stands for a table."""
+    return _holds(wanted, lambda member: brief(member) is not None)
+
+
+def holds_path(wanted: Any) -> bool:
     """Tell whether a value of this type can hold the path of a file, `x_file` left aside."""
+    return _holds(wanted, lambda member: member is Path)
+
+
+def _holds(wanted: Any, sought: Callable[[Any], bool], seen: frozenset[Any] = frozenset()) -> bool:
     for member in members(wanted):
-        if member is Path:
+        if sought(member):
             return True
         inner = [field.type for field in fields(member).values()] if struct(member) else typing.get_args(member)
-        if member not in seen and any(holds_path(part, seen | {member}) for part in inner if part is not ...):
+        if member not in seen and any(_holds(part, sought, seen | {member}) for part in inner if part is not ...):
             return True
     return False
 
@@ -180,7 +210,9 @@ def _words(info: Any, plural: bool) -> str:
             return f"{'tables' if plural else 'a table'} of {_words(info.value_type, True)}"
         case inspect.ListType() | inspect.VarTupleType() | inspect.SetType() | inspect.FrozenSetType():
             return f"{'lists' if plural else 'a list'} of {_words(info.item_type, True)}" + _range(info)
-    return _SIMPLE.get(type(info), ("another value", "other values"))[plural] + _range(info)
+    alone = brief(info.cls) if isinstance(info, inspect.StructType) else None
+    instead = f"{words(fields(info.cls)[alone].type, plural)} or " if alone else ""
+    return instead + _SIMPLE.get(type(info), ("another value", "other values"))[plural] + _range(info)
 
 
 def _either(choices: list[str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TOTALS = ("checks", "missed", "stored", "spooled", "dropped")  # count since a worker's start
-GAUGES = ("endpoints", "up", "down", "unknown", "buffered", "in_flight")
+GAUGES = ("endpoints", "up", "degraded", "down", "unknown", "buffered", "in_flight")
 PEAKS = ("lag_p50_us", "lag_p99_us", "late_p99_us", "latency_p50_us", "latency_p99_us")  # the worst worker's
 CHANGES = 2000  # waiting to be taken; more are counted
 FAILURES = 50
@@ -20,12 +20,13 @@ RATE_S = 0.5
 
 
 @dataclass(frozen=True)
-class Totals:
+class Totals:  # pylint: disable=too-many-instance-attributes  # one each sum
     """The sums over all workers at one moment; rates are of the last second."""
 
     workers: int = 0
     endpoints: int = 0
     up: int = 0
+    degraded: int = 0
     down: int = 0
     unknown: int = 0
     buffered: int = 0
@@ -74,6 +75,7 @@ class Fleet:
     _workers: dict[int, _Worker] = field(default_factory=dict)
     _absent: dict[int, int] = field(default_factory=dict)  # endpoints of workers that are gone
     _carried: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TOTALS, 0))
+    _carried_plugins: dict[str, dict[str, int]] = field(default_factory=dict)
     _changes: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=CHANGES))
     _changes_lost: int = 0
 
@@ -106,6 +108,7 @@ class Fleet:
             self._absent[index] = line.get("endpoints") or 0
         for name in TOTALS:
             self._carried[name] += line.get(name) or 0
+        _add_plugins(self._carried_plugins, line)
         return line
 
     def changes(self) -> tuple[list[Mapping[str, Any]], int]:
@@ -118,7 +121,17 @@ class Fleet:
     def latest(self) -> list[Mapping[str, Any]]:
         """Return the last result of every endpoint that the workers tell of, those that are not up first."""
         rows = [row for worker in self._workers.values() for row in worker.line.get("latest", ())]
-        return sorted(rows, key=lambda row: (_ORDER.get(row.get("status"), 2), row.get("name", "")))
+        return sorted(rows, key=lambda row: (_ORDER.get(row.get("status"), 3), row.get("name", "")))
+
+    def plugins(self) -> dict[str, dict[str, int]]:
+        """Sum up what each plugin did in all workers, those that ended too: `calls`, `spent_us`, `errors` and more.
+
+        `dropped` counts the results that an output did not get.
+        """
+        sums = {name: dict(figures) for name, figures in self._carried_plugins.items()}
+        for worker in self._workers.values():
+            _add_plugins(sums, worker.line)
+        return sums
 
     def totals(self, now: float) -> Totals:
         """Sum up all workers; one that is silent has no rate."""
@@ -140,8 +153,16 @@ class Fleet:
         )
 
 
-_ORDER = {"down": 0, "missed": 1, "up": 3}
+_ORDER = {"down": 0, "missed": 1, "degraded": 2, "up": 4}
 
 
 def _sum(lines: Iterable[Mapping[str, Any]], name: str) -> int:
     return sum(line.get(name) or 0 for line in lines)
+
+
+def _add_plugins(sums: dict[str, dict[str, int]], line: Mapping[str, Any]) -> None:
+    lost = {name: {"dropped": count} for name, count in (line.get("outputs_dropped") or {}).items()}
+    for name, figures in [*(line.get("plugins") or {}).items(), *lost.items()]:
+        plugin = sums.setdefault(name, {})
+        for figure, value in figures.items():
+            plugin[figure] = plugin.get(figure, 0) + value

@@ -146,7 +146,7 @@ def silence(stream: TextIO) -> None:
 def describe(change: Mapping[str, Any]) -> str:
     """Write a change of status as a line: the name only, for a URL may hold what the file left to a variable."""
     what = figures.cause(change.get("reason"), change.get("detail"))
-    took = figures.duration(change.get("latency_us")) if change.get("status") == "up" else ""
+    took = figures.duration(change.get("latency_us")) if change.get("status") in ("up", "degraded") else ""
     answered = f"HTTP {change['http_status']}" if change.get("http_status") else ""
     was = f"was {change['before']}" if change.get("before") else ""
     rest = ", ".join(part for part in (what, answered, took, was) if part)
@@ -158,7 +158,9 @@ def summary(totals: Totals) -> str:
     """Write the totals as a line."""
     parts = [
         f"{figures.counted(totals.endpoints, 'endpoint')}: "
-        f"{totals.up:,} up, {totals.down:,} down, {totals.unknown:,} unknown",
+        f"{totals.up:,} up, "
+        + (f"{totals.degraded:,} degraded, " if totals.degraded else "")
+        + f"{totals.down:,} down, {totals.unknown:,} unknown",
         f"{figures.count(totals.checks_per_s)} checks/s",
         f"lag p99 {figures.duration(totals.lag_p99_us)}, late p99 {figures.duration(totals.late_p99_us)}",
         f"stored {totals.stored:,}, buffered {totals.buffered:,}, spooled {totals.spooled:,}, missed {totals.missed:,}"

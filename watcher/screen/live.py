@@ -22,7 +22,7 @@ FAILURES_SHARE = 4  # of the height, one part in so many
 NAME_COLUMNS = 16
 MESSAGES = 3
 MESSAGE_S = 30.0  # how long what was said stays in sight: above a table that fills the screen it is out of it
-STYLES = {"up": "green", "down": "bold red", "missed": "yellow"}
+STYLES = {"up": "green", "degraded": "yellow", "down": "bold red", "missed": "yellow"}
 
 
 class LiveTable:
@@ -132,6 +132,7 @@ def header(totals: Totals, title: str) -> list[Text]:
         _line(
             (f"{totals.endpoints:,} endpoints", ""),
             (f"   {totals.up:,} up", STYLES["up"]),
+            (f"   {totals.degraded:,} degraded" if totals.degraded else "", STYLES["degraded"]),
             (f"   {totals.down:,} down", STYLES["down"] if totals.down else "dim"),
             (f"   {totals.unknown:,} unknown", "yellow" if totals.unknown else "dim"),
             (f"   {figures.count(totals.checks_per_s)} checks/s", ""),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from collections.abc import Mapping
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import requests
@@ -15,69 +13,28 @@ from requests.structures import CaseInsensitiveDict
 
 from watcher.errors import ProbeError
 from watcher.models import Reason
-from watcher.transport.dns import Address, Resolver
-from watcher.transport.exchange import Exchange
-from watcher.transport.http import Connection, Target, fetch, phases_us
+from watcher.transport.connection import Connection
+from watcher.transport.exchange import Exchange, phases_us
+from watcher.transport.http import fetch
 from watcher.transport.response import Response
-from watcher.transport.tls import Trust, context
+from watcher.transport.target import Route, Target, target_at
+from watcher.transport.tls import Trust
 from watcher.transport.wire import request_bytes
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 DEFAULT_TIMEOUT_S = 10.0
 
 
-class Route(NamedTuple):
-    """How hosts are reached: the options of an endpoint that concern the connection.
+def target_of(route: Route, url: str, *, elsewhere: bool = False) -> Target:
+    """Give where a URL is; `elsewhere` when it was not the endpoint's own.
 
-    `address` and `server_name` are for the endpoint's own host, not for those that it redirects to.
+    Raises:
+        ValueError: the URL has no host or a port that is none.
+        OSError, ssl.SSLError: a certificate file cannot be read.
     """
-
-    resolver: Resolver
-    family: int = socket.AF_UNSPEC
-    address: str = ""
-    server_name: str = ""
-    trust: Trust = Trust()
-    max_body: int = 1 << 20
-
-    def target(self, url: str, *, elsewhere: bool = False) -> Target:
-        """Give where a URL is; `elsewhere` when it was not the endpoint's own.
-
-        Raises:
-            ValueError: the URL has no host or a port that is none.
-            OSError, ssl.SSLError: a certificate file cannot be read.
-        """
-        parts = urlsplit(url)
-        if elsewhere:
-            trust = Trust(self.trust.verify, self.trust.ca)  # a client certificate is shown to its own host only
-            return Route(self.resolver, self.family, trust=trust, max_body=self.max_body).target(url)
-        return _target(self, parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme])
-
-
-@lru_cache(maxsize=65_536)
-def _target(route: Route, scheme: str, host: str, port: int) -> Target:
-    addresses = literal(route.address or host)
-    if route.address and not addresses:
-        raise ValueError(f"address {route.address!r} is not an IP address")
-    secure = scheme == "https"
-    return Target(
-        host=host,
-        port=port,
-        family=route.family,
-        addresses=addresses,
-        resolver=route.resolver,
-        tls=context(route.trust) if secure else None,
-        server_name=(route.server_name or host).rstrip(".") if secure else None,
-        max_body=route.max_body,
-    )
-
-
-def literal(host: str) -> tuple[Address, ...]:
-    """Give the one address of a host that is an IP address itself, none for a name."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return ()
-    return ((socket.AF_INET6 if address.version == 6 else socket.AF_INET, str(address)),)
+    parts = urlsplit(url)
+    port = parts.port or DEFAULT_PORTS[parts.scheme]
+    return target_at(route.elsewhere() if elsewhere else route, parts.hostname or "", port, parts.scheme == "https")
 
 
 def host_field(url: str) -> str:
@@ -149,7 +106,7 @@ class MeasuredAdapter(BaseAdapter):
         exchange = self._exchange or Exchange(_seconds(timeout))
         try:
             own = not self._first_host or urlsplit(url).hostname == self._first_host
-            target = self._route_for(verify, cert).target(url, elsewhere=not own)
+            target = target_of(self._route_for(verify, cert), url, elsewhere=not own)
         except OSError as error:  # ssl.SSLError is one too
             raise requests.exceptions.SSLError(error, request=request) from error
         except ValueError as error:

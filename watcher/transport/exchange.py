@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import requests
 
 
-
 class Exchange:
     """The measurement of one probe: made by `watcher.probe`, filled by a prober, read into a `Result`.
 
@@ -47,10 +46,36 @@ class Exchange:
         self.reason: Reason | None = None  # with status up: something to know, e.g. body_cap
         self.detail: str | None = None
 
+    @property
+    def latency_us(self) -> int:
+        """The sum of the phases of all hops: what a visitor waits."""
+        return self.hops_us + phases_us(self)
+
+    def begin_anew(self) -> None:
+        """Start the clock again, with all of the time left: what was done until now was none of the site's."""
+        now_ns = time.time_ns()
+        self.deadline_ns += now_ns - self.started_ns
+        self.started_ns = self.since_ns = now_ns
+
+    def note(self, detail: str) -> None:
+        """Say something worth knowing of a check that found nothing wrong."""
+        self.detail = detail
+
     def note_cap(self, max_body: int) -> None:
         """Say that only the beginning of the body was read."""
         self.reason = Reason.BODY_CAP
         self.detail = f"the body is longer than max_body: only {max_body} bytes were read"
+
+
+def phases_us(exchange: Exchange) -> int:
+    """Sum the phases of the exchange's last hop."""
+    return (
+        (exchange.dns_us or 0)
+        + (exchange.connect_us or 0)
+        + (exchange.tls_us or 0)
+        + (exchange.ttfb_us or 0)
+        + (exchange.transfer_us or 0)
+    )
 
 
 class Prober(Protocol):

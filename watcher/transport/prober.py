@@ -9,22 +9,37 @@ from __future__ import annotations
 from functools import lru_cache
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import gevent
 import requests
 from requests.cookies import extract_cookies_to_jar
+from requests.hooks import default_hooks
+from requests.structures import CaseInsensitiveDict
 
 from watcher.errors import ProbeError
 from watcher.models import Reason
-from watcher.transport.adapter import MeasuredAdapter, Route, fetch_response, host_field, prepared_from
+from watcher.transport.adapter import (
+    FIELDS_FOR_ALL,
+    MeasuredAdapter,
+    fetch_response,
+    host_field,
+    prepared_from,
+    target_of,
+)
+from watcher.transport.cookies import bind
 from watcher.transport.failures import of_requests
+from watcher.transport.proxy import OutOfTime, failure, label, of_status, through
+from watcher.transport.session import WatchedAdapter
 from watcher.transport.wire import request_bytes
 
 if TYPE_CHECKING:
+    from watcher.transport.connection import Connection
     from watcher.transport.exchange import Exchange
-    from watcher.transport.http import Connection
     from watcher.transport.response import Response
+    from watcher.transport.target import Route
 
+CONNECT_SHARE = 0.98
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
@@ -43,7 +58,7 @@ class MeasuredProber:
     def __init__(self, prepared: requests.PreparedRequest, route: Route, max_redirects: int, keep_alive: bool) -> None:
         self._url = prepared.url or ""
         self._route = route
-        self._target = route.target(self._url)
+        self._target = target_of(route, self._url)
         line, end, fields = request_bytes(prepared, host_field(self._url)).partition(b"\r\n")
         self._line = line + end
         self._fields = _shared(fields)
@@ -68,9 +83,8 @@ class MeasuredProber:
             self._kept.pop().close()
 
     def _session(self, exchange: Exchange) -> requests.Session:
-        session = requests.Session()
+        session = _Session(self._url, self._max_redirects)
         session.trust_env = False
-        session.max_redirects = self._max_redirects
         adapter = MeasuredAdapter(self._route, exchange, self._url)
         session.mount("http://", adapter)
         session.mount("https://", adapter)
@@ -78,6 +92,7 @@ class MeasuredProber:
 
     @staticmethod
     def _follow(response: Response, session: requests.Session) -> Response:
+        bind(response.request, session)
         extract_cookies_to_jar(session.cookies, response.request, response.raw)
         response.leave_coded()
         hops = [response]
@@ -90,7 +105,7 @@ class MeasuredProber:
 
     def _send_anew(self, exchange: Exchange) -> None:
         kept = self._prepared
-        request = kept.copy() if kept is not None else prepared_from(self._line + self._fields, self._url)
+        request = _copied(kept) if kept is not None else prepared_from(self._line + self._fields, self._url)
         _prepare(exchange, request)
         session = self._session(exchange)
         try:
@@ -102,11 +117,44 @@ class MeasuredProber:
         exchange.response = response
 
 
+class _Session(requests.Session):
+    """A session that a redirect cannot lead to tell another host what was meant for the first.
+
+    Beside what `requests` strips by itself, these are all header fields but those in FIELDS_FOR_ALL, the client
+    certificate, and the hooks of an authentication, which would answer the other host's challenge.
+    """
+
+    def __init__(self, url: str, max_redirects: int) -> None:
+        super().__init__()
+        self.max_redirects = max_redirects
+        self._host = urlsplit(url).hostname
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send a request, stripped if it goes elsewhere."""
+        if urlsplit(request.url).hostname != self._host:
+            kept = {name: value for name, value in request.headers.items() if name.lower() in _FOR_OTHERS}
+            request.headers = CaseInsensitiveDict(kept)
+            request.hooks = default_hooks()
+            options["cert"] = None
+        return super().send(request, **options)
+
+
+_FOR_OTHERS = FIELDS_FOR_ALL | {"proxy-authorization"}  # which `requests` wrote for the proxy of this very request
+
+
+def _copied(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Copy a request, hooks and all: those that a `before` adds are for one check."""
+    request = prepared.copy()
+    request.hooks = {event: list(hooks) for event, hooks in prepared.hooks.items()}
+    return request
+
+
 def _prepare(exchange: Exchange, request: requests.PreparedRequest) -> float:
     """Let the steps change the request of this check; give the seconds that are left for it."""
     with gevent.Timeout(_left_s(exchange), ProbeError(Reason.PLUGIN, "a plugin's `before` took all of the timeout")):
         for before in exchange.before:
             before(request)
+    exchange.begin_anew()
     return _left_s(exchange)
 
 
@@ -137,15 +185,16 @@ class SessionProber:
     """Probes one endpoint with a plain `requests.Session`, for what only that can do: proxies, Kerberos.
 
     Its times are the wall clock's, so they hold our own delays too: `ttfb_us` is all until the headers were read, and
-    `transfer_us` all after.
+    `transfer_us` all after. A check that a proxy prevented says nothing of the site, see `watcher.transport.proxy`.
     """
 
-    __slots__ = ("_max_redirects", "_options", "_prepared", "_max_body")
+    __slots__ = ("_max_body", "_max_redirects", "_options", "_prepared", "_proxy")
 
     def __init__(self, prepared: requests.PreparedRequest, route: Route, max_redirects: int, proxy: str) -> None:
         self._prepared = prepared
         self._max_redirects = max_redirects
         self._max_body = route.max_body
+        self._proxy = label(proxy)
         trust = route.trust
         self._options: dict[str, Any] = {
             "verify": (trust.ca or True) if trust.verify else False,
@@ -156,31 +205,48 @@ class SessionProber:
         }
 
     def __call__(self, exchange: Exchange) -> None:
-        request = self._prepared.copy()
+        request = _copied(self._prepared)
         left_s = _prepare(exchange, request)
         exchange.phase = "ttfb"
         began_ns = time_ns()
+        adapter = WatchedAdapter()
         try:
-            with gevent.Timeout(left_s, ProbeError(Reason.TIMEOUT, "timeout")), requests.Session() as session:
-                session.max_redirects = self._max_redirects
+            with gevent.Timeout(left_s, OutOfTime()), self._session(adapter) as session:
                 self._exchange(exchange, session, request, left_s)
-        except requests.RequestException as error:
-            raise _failure(error) from None
+        except (requests.RequestException, OutOfTime) as error:
+            raise self._failure(error, exchange, adapter) from None
         finally:
+            adapter.connection = None  # the two refer to each other
             spent_us = max(0, time_ns() - began_ns) // 1000
             if exchange.ttfb_us is None:
                 exchange.ttfb_us = spent_us
             else:
                 exchange.transfer_us = max(0, spent_us - exchange.ttfb_us)
 
+    def _session(self, adapter: WatchedAdapter) -> requests.Session:
+        session = _Session(self._prepared.url or "", self._max_redirects)
+        session.trust_env = False  # it is the endpoint's options that count: no proxy, no netrc of the environment
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        return session
+
+    def _failure(self, error: Exception, exchange: Exchange, adapter: WatchedAdapter) -> ProbeError:
+        if isinstance(error, _OF_REDIRECTS):
+            return _failure(error)
+        stood = adapter.connection is not None and adapter.connection.stood
+        return failure(error, self._proxy, exchange.phase if stood else "connect")
+
     def _exchange(
         self, exchange: Exchange, session: requests.Session, request: requests.PreparedRequest, left_s: float
     ) -> None:
         began_ns = time_ns()
-        with session.send(request, timeout=left_s, **self._options) as response:
+        # a connection that takes all of the time is to be told from an answer that does: by urllib3, before our timeout
+        timeout_s = (left_s * CONNECT_SHARE, left_s)
+        bind(request, session)
+        with session.send(request, timeout=timeout_s, **self._options) as response:
             exchange.ttfb_us = max(0, time_ns() - began_ns) // 1000
             exchange.phase = "transfer"
-            exchange.http_status = response.status_code
+            self._note_peer(exchange, response)
             body = b""
             for piece in response.iter_content(65_536):
                 body += piece
@@ -193,3 +259,20 @@ class SessionProber:
             response._content_consumed = True  # pylint: disable=protected-access
             response.truncated = len(body) > self._max_body
             exchange.response = response
+
+    def _note_peer(self, exchange: Exchange, response: requests.Response) -> None:
+        connection, plain = response.connection.connection, response.url.lower().startswith("http:")
+        if not self._proxy:
+            exchange.address = connection.address
+        elif plain and response.status_code == requests.codes.proxy_authentication_required:
+            raise through(of_status(response.status_code, f"{response.status_code} {response.reason}"), self._proxy)
+        exchange.peer = None if plain else connection.peer  # with a plain URL it would be the one of an https proxy
+        exchange.http_status = response.status_code
+
+
+_OF_REDIRECTS = (
+    requests.TooManyRedirects,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+)

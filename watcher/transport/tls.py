@@ -18,7 +18,7 @@ PLAIN_BYTES = 65_536
 
 
 class Trust(NamedTuple):
-    """What an endpoint trusts and shows: paths of PEM files.
+    """What an endpoint trusts and shows: paths of PEM files; and the protocols that it offers (ALPN, RFC 7301).
 
     Without `ca` it is the bundle of the system where OpenSSL knows one (SSL_CERT_FILE names another), else certifi's.
     """
@@ -27,6 +27,7 @@ class Trust(NamedTuple):
     ca: str = ""
     certificate: str = ""
     key: str = ""
+    alpn: tuple[str, ...] = ("http/1.1",)
 
     def check(self) -> None:
         """Raise ValueError when a file cannot be read or does not hold what it should."""
@@ -50,7 +51,8 @@ def context(trust: Trust) -> ssl.SSLContext:
     # not create_default_context(): that looks into the CA directory at every handshake
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
-    made.set_alpn_protocols(["http/1.1"])
+    if trust.alpn:
+        made.set_alpn_protocols(list(trust.alpn))
     if trust.verify:
         made.load_verify_locations(trust.ca or ssl.get_default_verify_paths().cafile or certifi.where())
     else:
@@ -138,6 +140,11 @@ class Engine:
         """The cipher suite's name."""
         cipher = self._object.cipher()
         return cipher[0] if cipher else None
+
+    @property
+    def alpn(self) -> str | None:
+        """The protocol that was agreed on."""
+        return self._object.selected_alpn_protocol()
 
     @property
     def certificate_der(self) -> bytes | None:

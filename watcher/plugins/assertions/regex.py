@@ -17,6 +17,8 @@ import regex
 import requests
 
 from watcher import Duration, Endpoint, Failure, Options, Reason, Step, hookimpl, offload
+from watcher.plugins.assertions._anchor import anchored
+from watcher.plugins.assertions._scope import for_response
 
 INLINE_CHARS = 16 * 1024  # a longer text goes to a thread whatever the pattern
 INLINE_S = 0.005  # how long a pattern may hold up every other probe
@@ -56,7 +58,8 @@ class Pattern(Options):
 def compile_once(pattern: str, flags: int) -> regex.Pattern[str]:
     """Compile a pattern or say where it is wrong."""
     try:
-        return regex.compile(pattern, flags, cache_pattern=False)
+        regex.compile(pattern, flags, cache_pattern=False)  # where it is wrong is said of it as it was written
+        return regex.compile(anchored(pattern), flags, cache_pattern=False)
     except (regex.error, RecursionError, OverflowError) as error:
         raise ValueError(f"bad pattern {shown(pattern)}: {error}") from error
 
@@ -84,7 +87,7 @@ def watcher_options() -> dict[str, Any]:
 @hookimpl
 def watcher_steps(endpoint: Endpoint) -> Step | None:
     """Search every response of an endpoint that has the option."""
-    given = endpoint.options.get("regex")
+    given = for_response(endpoint, "regex", of_body=True)
     return Searches(given) if given else None
 
 

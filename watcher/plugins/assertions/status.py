@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import requests
 
 from watcher import Endpoint, Failure, Reason, hookimpl
+from watcher.plugins.assertions._scope import WITH_RESPONSE, for_response, scheme
 
 FORM = re.compile(r"(?P<hundreds>[1-9])xx|(?P<first>[1-9]\d\d)(?:-(?P<last>[1-9]\d\d))?", re.IGNORECASE | re.ASCII)
 DEFAULT = ("2xx",)
@@ -51,10 +52,11 @@ def watcher_options() -> dict[str, Any]:
 @hookimpl(tryfirst=True)
 def watcher_steps(endpoint: Endpoint) -> Callable[[requests.Response], Failure | None] | None:
     """Judge the status before other steps judge what may be an error page."""
-    if not endpoint.url.lower().startswith(("http://", "https://")):
+    given = for_response(endpoint, "status")
+    if given is None and scheme(endpoint) not in WITH_RESPONSE:
         return None
     default = DEFAULT_UNFOLLOWED if endpoint.options.get("follow_redirects") is False else DEFAULT
-    return examiner(endpoint.options.get("status", default))
+    return examiner(default if given is None else given)
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,1 @@
+"""Who the check says it is."""

@@ -1,0 +1,1 @@
+"""Who probes a URL scheme."""

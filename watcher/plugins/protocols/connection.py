@@ -1,0 +1,15 @@
+"""How an endpoint's host is reached, whatever the protocol: `tls`, `address`, `ip_version` and `resolver`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from watcher import hookimpl
+from watcher.transport.options import TYPES
+
+
+@hookimpl
+def watcher_options() -> Mapping[str, Any]:
+    """Add the keys; each prober reads them by `watcher.transport.target` or `route`."""
+    return TYPES

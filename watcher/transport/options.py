@@ -1,0 +1,108 @@
+"""The options that say how an endpoint's host is reached; the plugin `connection` offers them for every protocol."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from watcher.models import Endpoint, Options
+from watcher.transport.dns import Resolver
+from watcher.transport.target import Route, Target, target_at
+from watcher.transport.tls import Trust
+
+FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+class Tls(Options):
+    """What the endpoint must prove, and what it is shown; files are PEM."""
+
+    verify: bool = True
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    server_name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.key and not self.cert:
+            raise ValueError("key goes with cert")
+        self.trust().check()
+
+    def trust(self, alpn: tuple[str, ...] = ()) -> Trust:
+        """Give the part that makes a TLS context."""
+        return Trust(self.verify, *(str(path or "") for path in (self.ca, self.cert, self.key)), alpn=alpn)
+
+
+NO_TLS_OPTIONS = Tls()
+
+
+def _address(value: str) -> str:
+    return str(ipaddress.ip_address(value))
+
+
+def _servers(value: str | list[str]) -> tuple[str, ...]:
+    servers = tuple([value] if isinstance(value, str) else value)
+    for server in servers:
+        host, _, port = server.rpartition(":") if server.count(":") == 1 else (server, "", "53")
+        ipaddress.ip_address(host.strip("[]"))
+        if not port.isdigit():
+            raise ValueError(f'{server!r} is not a resolver: write "192.0.2.53" or "192.0.2.53:5353"')
+    return servers
+
+
+TYPES: Mapping[str, Any] = {
+    "tls": Tls,
+    "address": Annotated[str, _address],
+    "ip_version": Literal[4, 6],
+    "resolver": Annotated[str | list[str], _servers],
+}
+
+
+def route(endpoint: Endpoint, max_body: int = 0, alpn: tuple[str, ...] = ()) -> Route:
+    """Give how the host of an endpoint is reached."""
+    options = endpoint.options
+    return _route(
+        options.get("resolver", ()),
+        FAMILIES[options.get("ip_version")],
+        options.get("address", ""),
+        options.get("tls", NO_TLS_OPTIONS),
+        max_body,
+        alpn,
+    )
+
+
+def target(
+    endpoint: Endpoint, port: int, tls: bool = False, alpn: tuple[str, ...] = (), starttls: bool = False
+) -> Target:
+    """Give where the URL of an endpoint leads, for a protocol of one connection.
+
+    Args:
+        port: that of a URL which names none.
+        tls: over TLS; with `starttls` from when the conversation asks for it.
+        alpn: the protocols to offer in the handshake (RFC 7301).
+
+    Raises:
+        ValueError: the URL has no host, or a port that is none.
+        OSError, ssl.SSLError: a certificate file cannot be read.
+    """
+    parts = urlsplit(endpoint.url)
+    if not parts.hostname:
+        raise ValueError(f"{endpoint.url} names no host")
+    return target_at(route(endpoint, alpn=alpn), parts.hostname, parts.port or port, tls or starttls, starttls)
+
+
+@lru_cache(maxsize=65_536)
+def _route(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # the parts of a Route, as cache keys
+    servers: tuple[str, ...], family: int, address: str, tls: Tls, max_body: int, alpn: tuple[str, ...]
+) -> Route:
+    return Route(resolver(servers), family, address, tls.server_name, tls.trust(alpn), max_body)
+
+
+@lru_cache(maxsize=1024)
+def resolver(servers: tuple[str, ...]) -> Resolver:
+    """Give the one resolver, with its cache, for a set of servers."""
+    return Resolver(servers)
