@@ -43,7 +43,7 @@ class Reason(enum.Enum):
     CLOSED = "closed"  # the peer reset or closed the connection before its answer was whole
     PROTOCOL = "protocol"  # the answer is not what its protocol allows
     REDIRECT = "redirect"  # too many redirects, or one that cannot be followed
-    STATUS = "status"  # an HTTP status that was not asked for
+    STATUS = "status"  # a status that was not asked for: of HTTP, or a refusal in another protocol's words
     REGEX = "regex"  # the pattern was not found, or was found and must not be
     REGEX_TIMEOUT = "regex_timeout"  # the pattern took longer than its budget
     BODY_CAP = "body_cap"  # only the first `max_body` bytes were read; says nothing against the site

@@ -11,9 +11,6 @@ import plugin_docs
 import pytest
 
 from watcher import hookspecs
-from watcher.plugins.assertions import regex, status
-from watcher.plugins.credentials import basic_auth
-from watcher.plugins.request import body, headers
 
 HOOKS = {
     name: specification
@@ -56,11 +53,6 @@ def test_every_hook_has_a_test_named_after_it_that_calls_it(name: str) -> None:
 def test_no_entry_is_about_a_hook_that_is_gone() -> None:
     entries = {title.strip("`").partition("(")[0] for title in plugin_docs.sections() if title.startswith("`watcher_")}
     assert entries == set(HOOKS)
-
-
-@pytest.mark.parametrize("plugin", [basic_auth, body, headers, regex, status])
-def test_every_option_of_these_plugins_has_an_entry(plugin: object) -> None:
-    assert {f"`{key}`" for key in plugin.watcher_options()} <= set(plugin_docs.sections())
 
 
 def test_every_example_of_the_page_runs_as_it_is() -> None:

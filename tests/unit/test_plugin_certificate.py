@@ -161,8 +161,6 @@ def test_no_tls_has_no_version() -> None:
         ("http://site.test/", {"certificate": 14}, '"certificate" judges the TLS handshake, and http:// has none'),
         ("HTTP://site.test/", {"tls_version": "1.3"}, '"tls_version" judges the TLS handshake, and http:// has none'),
         ("icmp://site.test", {"certificate": 14}, '"certificate" judges the TLS handshake, and icmp:// has none'),
-        ("https://site.test/", {"certificate": 14, "transport": "requests"}, "they hide the peer"),
-        ("https://site.test/", {"tls_version": "1.3", "proxy": "http://p.test:3128"}, "they hide the peer"),
     ],
 )
 def test_where_there_can_be_none_it_is_refused(url: str, options: dict[str, Any], complaint: str) -> None:

@@ -83,7 +83,7 @@ def test_a_new_endpoint_is_checked_soon_and_then_on_its_grid(bench: Bench) -> No
     bench.reach(first_slot() + 61 * S)
     bench.until(lambda: len(bench.kept) == 3)
     assert {result.status for result in bench.kept} == {Status.UP}
-    assert bench.watch.standing == {Status.UP: 1, Status.DOWN: 0}
+    assert bench.watch.standing == {Status.UP: 1, Status.DEGRADED: 0, Status.DOWN: 0}
 
 
 def test_a_change_of_status_is_told_once_and_a_miss_is_no_change(bench: Bench) -> None:

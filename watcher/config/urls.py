@@ -44,8 +44,12 @@ def _lowered(error: ValueError) -> str:
 
 
 def _userinfo_fault(parts: SplitResult) -> str | None:
-    if "@" in parts.netloc and parts.scheme in _HTTP:
+    if "@" not in parts.netloc:
+        return None
+    if parts.scheme in _HTTP:
         return "holds a user or password, which would be shown wherever the URL is; use basic_auth instead"
+    if parts.password is not None:
+        return "holds a password, which would be shown wherever the URL is; protocols have options for that"
     return None
 
 

@@ -92,6 +92,8 @@ def target(
     parts = urlsplit(endpoint.url)
     if not parts.hostname:
         raise ValueError(f"{endpoint.url} names no host")
+    for key in {"proxy", "transport"} & endpoint.options.keys():
+        raise ValueError(f'"{key}" is for http and https; {parts.scheme}:// goes straight to its host')
     return target_at(route(endpoint, alpn=alpn), parts.hostname, parts.port or port, tls or starttls, starttls)
 
 

@@ -91,14 +91,18 @@ def read(answer: bytes, asked: Question) -> QueryMessage:
 
 
 def judge(message: QueryMessage, asked: Question, wanted: Dns) -> str | None:
-    """Say what of an answer is not as wanted."""
+    """Say what of an answer is not as wanted.
+
+    Raises:
+        ProbeError: reason `status` for another response code, `protocol` for aliases without an end.
+    """
     import dns.exception
     import dns.rcode
 
     rcode = dns.rcode.to_text(message.rcode())
     if rcode != wanted.rcode:
         said = "".join(f" ({error.to_text()})" for error in message.extended_errors())
-        return f"{rcode} for {asked.words}, wanted {wanted.rcode}{said}"
+        raise ProbeError(Reason.STATUS, f"{rcode} for {asked.words}, wanted {wanted.rcode}{said}")
     if wanted.authoritative and not message.flags & AA:
         return "the answer is not authoritative (flag AA)"
     if wanted.authenticated and not message.flags & AD:
