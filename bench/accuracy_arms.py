@@ -1,5 +1,6 @@
 """Other clients over the exact server: `python bench/accuracy_arms.py ARM URL CA RATE SECONDS`, a JSON object of what
-each would report: latencies in µs by its own clock, and how late it started.
+each would report: latencies in µs by its own clock, and how late it started. RATE 0 is as fast as it can go with
+CROWD checks in flight.
 
 `blackbox` runs Debian's prometheus-blackbox-exporter on this process's core and reads its probe_duration_seconds; who
 asks it runs on the other core.
@@ -14,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from checks import SERVER
 
 WARM_S = 3.0
 WIDTH = 2000  # checks in flight, as watcher's default
+CROWD = 300
 TIMEOUT_S = 5.0
 PORT = 7803
 
@@ -33,6 +35,17 @@ def main() -> None:
     latencies, lates, missed, down = ARMS[arm](url, ca_file, float(rate), float(seconds))
     told = {"rate": len(latencies) / float(seconds), "latency_us": latencies, "late_us": lates}
     print(json.dumps(told | {"missed": missed, "down": down}))
+
+
+def dues(start: float, rate: float, seconds: float) -> Iterator[tuple[float, float]]:
+    """Give when each check is due, and how long to wait for it, until the time is up."""
+    number = 0
+    while (now := time.monotonic()) - start < WARM_S + seconds:
+        due = start + number / rate if rate else now
+        if due - start >= WARM_S + seconds:
+            return
+        yield due, max(0.0, due - now)
+        number += 1
 
 
 def aiohttp_arm(url: str, ca_file: str, rate: float, seconds: float) -> Told:
@@ -65,16 +78,13 @@ def aiohttp_arm(url: str, ca_file: str, rate: float, seconds: float) -> Told:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             tasks: set[asyncio.Task[None]] = set()
             start = time.monotonic()
-            for number in range(int(rate * (WARM_S + seconds))):
-                due = start + number / rate
-                if (now := time.monotonic()) < due:
-                    await asyncio.sleep(due - now)
-                elif now - start > WARM_S + seconds:
-                    break
+            for due, wait_s in dues(start, rate, seconds):
+                await asyncio.sleep(wait_s)
+                while not rate and len(tasks) >= CROWD:
+                    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 counted = due - start >= WARM_S
                 if len(tasks) >= WIDTH:
                     counts["missed"] += counted
-                    await asyncio.sleep(0)
                     continue
                 task = asyncio.create_task(check(session, due, context, counted))
                 tasks.add(task)
@@ -109,19 +119,15 @@ def requests_arm(url: str, ca_file: str, rate: float, seconds: float) -> Told:
             latencies.append((time.monotonic() - began) * 1e6)
             lates.append((began - due) * 1e6)
 
-    pool = Pool(WIDTH)
+    pool = Pool(WIDTH if rate else CROWD)
     start = time.monotonic()
-    for number in range(int(rate * (WARM_S + seconds))):
-        due = start + number / rate
-        now = time.monotonic()
-        if now - start > WARM_S + seconds:
-            break
-        gevent.sleep(max(0.0, due - now))
+    for due, wait_s in dues(start, rate, seconds):
+        gevent.sleep(wait_s)
         counted = due - start >= WARM_S
-        if pool.full():
+        if rate and pool.full():
             counts["missed"] += counted
             continue
-        pool.spawn(check, due, counted)
+        pool.spawn(check, due, counted)  # waits for a place
     pool.join()
     return latencies, lates, counts["missed"], counts["down"]
 
@@ -172,12 +178,10 @@ def _ask_blackbox(probe_url: str, rate: float, seconds: float) -> Told:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             tasks: set[asyncio.Task[None]] = set()
             start = time.monotonic()
-            for number in range(int(rate * (WARM_S + seconds))):
-                due = start + number / rate
-                now = time.monotonic()
-                if now - start > WARM_S + seconds:
-                    break
-                await asyncio.sleep(max(0.0, due - now))
+            for due, wait_s in dues(start, rate, seconds):
+                await asyncio.sleep(wait_s)
+                while not rate and len(tasks) >= CROWD:
+                    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 counted = due - start >= WARM_S
                 if len(tasks) >= WIDTH:
                     counts["missed"] += counted

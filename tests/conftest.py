@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -24,6 +25,29 @@ MEMORY = Path("/dev/shm")
 ROOM_BYTES = 2 << 30
 TEMPLATE = "watcher_template"
 Eventually = Callable[..., Any]
+
+# Files that take long, the longest first: so no process that tests is left with a long one at the end.
+LONG = (
+    "test_run.py",
+    "test_worker.py",
+    "test_check.py",
+    "test_third_party.py",
+    "test_plugins_new.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have pytest-xdist keep our order, and Ctrl-C mean something in the processes that tests start."""
+    config.option.loadscopereorder = False  # or files of many tests would come first, of which most take no time
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:  # as in what a shell started by `&`, or nohup
+            signal.signal(number, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of long files first."""
+    rank = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture(scope="session", name="eventually")

@@ -26,6 +26,7 @@ BUILT_INS = {
     "endpoints": "The endpoints table: list, show, import, export, enable, disable, remove.",
     "generate": "Write an endpoints file over a test server.",
     "plugins": "The plugins that are installed: list, reference, figures, a skeleton for a new one.",
+    "report": "Availability, incidents and latencies of a period: table, CSV, JSON or a page.",
     "testserver": "Serve answers of a chosen delay, status, size and misbehaviour.",
     "validate": "Read a configuration and report every mistake in it.",
 }

@@ -82,12 +82,10 @@ class _Job:
         self.left = False  # nobody waits for it: it need not begin
 
     def __call__(self) -> tuple[Any, BaseException | None]:
-        if self.left:
-            return None, None
         function, args, kwargs = self._call
-        self.runs = True
+        self.runs = True  # before the look at `left`: who leaves looks at this after, so that one of the two sees
         try:
-            return function(*args, **kwargs), None
+            return (None if self.left else function(*args, **kwargs)), None
         except BaseException as error:  # pylint: disable=broad-exception-caught  # raised again by `offload`
             return None, error
         finally:

@@ -29,5 +29,5 @@ def read(path: Path, shape: type[Shape]) -> Shape | None:
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=shape)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError, UnicodeDecodeError):
         return None

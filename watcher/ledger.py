@@ -1,21 +1,27 @@
 """What each plugin's part in the checks costs and breaks, and an end to parts that never come back.
 
-The way of a check only writes down when a step began. Once a second a `Watchman` looks at what is still under way: a
-step that waits for too long gets an `Overrun` where it waits, one that computes without end gets it from a signal.
+The way of a check only writes down what is under way. Once a second a `Watchman` looks at it: a step that waits for
+too long, or a prober that does long after its deadline, gets an `Overrun` where it waits; one that computes without end
+gets it from a signal.
 """
 
 from __future__ import annotations
 
+import atexit
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic_ns
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import gevent
 from greenlet import getcurrent, greenlet
+
+if TYPE_CHECKING:
+    from watcher.transport.exchange import Exchange
 
 TICK_S = 1.0
 WAIT_TICKS = 15  # a pattern may take 10 s of CPU
@@ -25,6 +31,10 @@ HELD_NS = 50_000_000  # a step that holds up every other probe for so long is to
 
 class Overrun(BaseException):
     """Ends a step that took more than its budget; not an Exception: a plugin's `except Exception` must let it by."""
+
+
+# What a plugin may let out; SystemExit too, or a sys.exit() of it would end the worker.
+BREAKS = (Exception, gevent.Timeout, Overrun, SystemExit)
 
 
 class Broken(Exception):
@@ -38,11 +48,12 @@ class Broken(Exception):
 class Account:
     """What the steps and probers of one plugin took since the start of the process."""
 
-    __slots__ = ("calls", "errors", "held", "name", "overruns", "running", "spent_ns")
+    __slots__ = ("calls", "errors", "held", "name", "overruns", "probing", "running", "spent_ns")
 
-    def __init__(self, name: str, running: dict[greenlet, int]) -> None:
+    def __init__(self, name: str, running: dict[greenlet, int], probing: dict[greenlet, Exchange]) -> None:
         self.name = name
         self.running = running  # greenlet → when its step began; the one of the whole ledger
+        self.probing = probing  # greenlet → what its prober fills; the same
         self.calls = 0
         self.spent_ns = 0  # of steps, waiting included
         self.errors = 0
@@ -77,12 +88,13 @@ class Ledger:
 
     def __init__(self) -> None:
         self.running: dict[greenlet, int] = {}
+        self.probing: dict[greenlet, Exchange] = {}
         self._accounts: dict[str, Account] = {}
 
     def account(self, name: str) -> Account:
         """Give the account of a plugin."""
         if name not in self._accounts:
-            self._accounts[name] = Account(name, self.running)
+            self._accounts[name] = Account(name, self.running, self.probing)
         return self._accounts[name]
 
     def told(self) -> Mapping[str, dict[str, int]]:
@@ -91,43 +103,60 @@ class Ledger:
 
 
 class Watchman:
-    """Ends steps that are over their budget; for the main thread of a worker.
+    """Ends steps and probers that are over their budget; for the process that makes the checks; a context.
 
     Budgets count ticks and CPU, not the clock: a machine that slept has used up nobody's.
 
     Args:
         tick_s: how often to look.
-        wait_ticks: how many looks in a row a step may be found waiting.
-        cpu_s: CPU time that a step may take without letting others run.
+        wait_ticks: how many looks in a row a step may be found waiting, or a prober after its deadline.
+        cpu_s: CPU time that either may take without letting others run.
     """
 
     def __init__(
         self, ledger: Ledger, tick_s: float = TICK_S, wait_ticks: int = WAIT_TICKS, cpu_s: float = CPU_S
     ) -> None:
         self._running = ledger.running
+        self._probing = ledger.probing
         self._tick_s = tick_s
         self._wait_ticks = wait_ticks
         self._cpu_s = cpu_s
-        self._seen: dict[greenlet, tuple[int, int]] = {}  # when the step began, in how many looks it was found
-        self._computing: tuple[int, float] = (0, 0.0)  # when the step began, CPU time when it was found first
-        self._timer = gevent.get_hub().loop.timer(tick_s, tick_s)
+        self._seen: dict[greenlet, tuple[int, int]] = {}  # when it began, in how many looks it was found
+        self._computing: tuple[int, int, float] = (0, 0, 0.0)  # when it began; the loop's round and CPU time since when
+        self._loop = gevent.get_hub().loop
+        self._timer = self._loop.timer(tick_s, tick_s)
 
     def start(self) -> None:
         """Begin to look."""
         self._timer.start(self._look)
+        if threading.current_thread() is not threading.main_thread():
+            return  # signals are for the main thread alone
         signal.signal(signal.SIGALRM, self._alarm)
         signal.setitimer(signal.ITIMER_REAL, self._tick_s, self._tick_s)
+        atexit.register(self.stop)  # Python gives up its handlers before it is through: an alarm would end the process
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         """Look no more."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         self._timer.close()
+        if threading.current_thread() is not threading.main_thread():
+            return
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # one may be on its way still
+        atexit.unregister(self.stop)
 
     def _look(self) -> None:
         """Find who waits; runs in the hub, where nobody computes."""
         seen = {}
-        for waiting, began_ns in list(self._running.items()):
+        now_ns = time.monotonic_ns()
+        overdue = {who: one.deadline_ns for who, one in self._probing.items() if one.deadline_ns < now_ns}
+        for waiting, began_ns in (overdue | self._running).items():
             before_ns, ticks = self._seen.get(waiting, (0, 0))
             ticks = ticks + 1 if before_ns == began_ns else 1
             if ticks <= self._wait_ticks:
@@ -138,10 +167,12 @@ class Watchman:
 
     def _alarm(self, _signal: int, _frame: FrameType | None) -> Any:
         """Find who computes; runs in its greenlet, between two of its instructions."""
-        began_ns = self._running.get(getcurrent(), 0)
-        cpu_s = time.thread_time()
-        if not began_ns or began_ns != self._computing[0]:
-            self._computing = began_ns, cpu_s
-        elif cpu_s - self._computing[1] > self._cpu_s:
-            self._computing = 0, 0.0
+        me = getcurrent()
+        probing = self._probing.get(me)
+        began_ns = self._running.get(me) or (probing.deadline_ns if probing is not None else 0)
+        cpu_s, turn = time.thread_time(), self._loop.iteration
+        if not began_ns or (began_ns, turn) != self._computing[:2]:
+            self._computing = began_ns, turn, cpu_s
+        elif cpu_s - self._computing[2] > self._cpu_s:
+            self._computing = 0, 0, 0.0
             raise Overrun(f"computed for more than {self._cpu_s:g} s, and held up every other probe")

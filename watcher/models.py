@@ -20,6 +20,7 @@ PHASES = ("dns", "connect", "tls", "ttfb", "transfer")  # of a check, in their o
 
 INTERVAL_MIN_S = 5.0
 INTERVAL_MAX_S = 300.0
+PRIORITY_MOST = 100
 DISCOVERY_MIN_S = 1.0
 
 
@@ -83,6 +84,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     id: int = 0
     interval_s: float = 60.0
     timeout_s: float = 10.0
+    priority: int = 0
     enabled: bool = True
     labels: dict[str, str] = {}
     locations: tuple[str, ...] = ()
@@ -126,6 +128,10 @@ class Failure(msgspec.Struct, frozen=True):
     detail: str
     reason: Reason = Reason.ASSERTION
     degraded: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.detail, str) or not isinstance(self.reason, Reason):
+            raise TypeError(f"a Failure has a text and a Reason, not {self.detail!r:.100} and {self.reason!r:.100}")
 
 
 class Incident(msgspec.Struct, frozen=True):

@@ -15,12 +15,14 @@ import pluggy
 from gevent.event import Event
 
 from watcher.config import Settings
+from watcher.ledger import BREAKS, Overrun
 from watcher.models import Incident, Result
 
 RESULTS_MAX = 50_000  # that wait for one output: 25 MB, however many outputs wait for the same ones
 INCIDENTS_MAX = 1_000
 COMPLAIN_S = 60.0
 FLUSH_MIN_S = 0.1
+MAKE_S = 10.0  # until an output is there
 
 Failed = Callable[[str, BaseException], None]
 
@@ -39,7 +41,7 @@ class Outlets:
         made = _made(hook.watcher_output.get_hookimpls(), settings, failed)
         plain = [(one.plugin_name, _called(one)) for one in hook.watcher_results.get_hookimpls()]
         told = [(one.plugin_name, _called(one)) for one in hook.watcher_incident.get_hookimpls()]
-        self._results = [Outlet(name, sink, RESULTS_MAX, failed) for name, sink in (*plain, *made)]
+        self._results = [*(Outlet(name, sink, RESULTS_MAX, failed) for name, sink in plain), *made]
         self._incidents = [Outlet(name, sink, INCIDENTS_MAX, failed) for name, sink in told]
         self._greenlets: list[gevent.Greenlet] = []
         self._complained: dict[str, tuple[float, int]] = {}
@@ -162,7 +164,7 @@ class Outlet:
         try:
             function(*arguments)
             return True
-        except (Exception, gevent.Timeout) as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
+        except BREAKS as error:  # the boundary around plugins
             self._failed(self.name, error)
             return False
 
@@ -175,15 +177,15 @@ def _called(implementation: pluggy.HookImpl) -> Callable[[Any], None]:
 
 def _made(
     implementations: Sequence[pluggy.HookImpl], settings: Settings, failed: Failed
-) -> Iterator[tuple[str, Callable[[Any], None]]]:
-    """Give the outputs that plugins have under these settings."""
+) -> Iterator[Outlet]:
+    """Give the outputs that plugins have under these settings; one that is not there in time is left out."""
     for one in implementations:
         try:
-            sink = one.function(*([settings] if one.argnames else []))
-        except (Exception, gevent.Timeout) as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
+            with gevent.Timeout(MAKE_S, Overrun(f"watcher_output gave no output in {MAKE_S:g} s")):
+                sink = one.function(*([settings] if one.argnames else []))
+            if sink is not None and not callable(sink):
+                raise TypeError(f"watcher_output gives nothing that can be called, but {sink!r}")
+            if sink is not None:
+                yield Outlet(one.plugin_name, sink, RESULTS_MAX, failed)
+        except BREAKS as error:  # the boundary around plugins
             failed(one.plugin_name, error)
-            continue
-        if sink is not None and not callable(sink):
-            failed(one.plugin_name, TypeError(f"watcher_output gives nothing that can be called, but {sink!r}"))
-        elif sink is not None:
-            yield one.plugin_name, sink

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import pluggy
 import requests
 
+from watcher.addresses import Each
 from watcher.errors import ProbeError
-from watcher.ledger import Account, Broken, Ledger
+from watcher.ledger import BREAKS, Account, Broken, Ledger
 from watcher.models import Endpoint, Failure, Reason, Step
 from watcher.transport.exchange import Exchange, Prober
 
@@ -20,7 +21,8 @@ Judge = Callable[[Any], Failure | None]  # of a response or of an exchange
 class Plan(NamedTuple):
     """What a probe needs, in the order in which it needs it; shared by all checks of an endpoint.
 
-    Each judge comes with the account of its plugin, `account` is that of the prober's.
+    Each judge comes with the account of its plugin, `account` is that of the prober's. `each` is there where every
+    address of the name is checked.
     """
 
     endpoint: Endpoint
@@ -29,12 +31,15 @@ class Plan(NamedTuple):
     before: tuple[Before, ...] = ()
     examine: tuple[tuple[Judge, Account], ...] = ()
     assess: tuple[tuple[Judge, Account], ...] = ()
+    each: Each | None = None
 
     def close(self) -> None:
         """Let the prober give up what it holds between checks."""
         close = getattr(self.prober, "close", None)
         if close is not None:
             close()
+        if self.each is not None:
+            self.each.close()
 
 
 def compile_plan(endpoint: Endpoint, plugins: pluggy.PluginManager, ledger: Ledger | None = None) -> Plan:
@@ -46,9 +51,13 @@ def compile_plan(endpoint: Endpoint, plugins: pluggy.PluginManager, ledger: Ledg
     ledger = ledger or Ledger()
     compiling = _Compiling(endpoint, plugins, ledger)
     try:
-        return compiling.plan()
-    except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins at load time
+        plan = compiling.plan()
+    except BREAKS as error:  # the boundary around plugins at load time
         return unusable(endpoint, f"{compiling.place}{_words(error)}", ledger)
+    wanted = endpoint.options.get("addresses")
+    if wanted is None:
+        return plan
+    return plan._replace(each=Each(endpoint, wanted, lambda: compile_plan(endpoint, plugins, ledger)))
 
 
 def unusable(endpoint: Endpoint, why: str, ledger: Ledger) -> Plan:
@@ -56,7 +65,7 @@ def unusable(endpoint: Endpoint, why: str, ledger: Ledger) -> Plan:
     return Plan(endpoint, Unusable(why), ledger.account("watcher"))
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     return str(error) if isinstance(error, ValueError) and str(error) else f"{type(error).__name__}: {error}"
 
 
@@ -118,7 +127,7 @@ def _accounted(before: Before, account: Account) -> Before:
                 before(request)
             except ProbeError:
                 raise
-            except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
+            except BREAKS as error:  # the boundary around plugins
                 raise Broken(account) from error
 
     return change

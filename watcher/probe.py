@@ -9,8 +9,9 @@ from typing import Any
 import gevent
 from greenlet import getcurrent
 
+from watcher.config import references
 from watcher.errors import ProbeError
-from watcher.ledger import HELD_NS, Account, Broken, Overrun
+from watcher.ledger import BREAKS, HELD_NS, Account, Broken, Overrun
 from watcher.models import NOT_THE_SITE, Endpoint, Failure, Reason, Result, Status
 from watcher.plan import Judge, Plan
 from watcher.transport.exchange import Exchange
@@ -20,36 +21,57 @@ OWN_SHARE_MAX = 20
 
 PluginFailed = Callable[[str, Endpoint, BaseException], None]
 
-# What a plugin may let out; SystemExit too, or a sys.exit() in a step would end the worker.
-BREAKS = (Exception, gevent.Timeout, Overrun, SystemExit)
+DETAIL_CHARS = 1000  # as many are stored
 
 # When several steps complain: what the site did wrong beats what says nothing of it, and that what is merely not good.
 _RANK = {Status.DOWN: 0, Status.MISSED: 1, Status.DEGRADED: 2}
 
 
-def probe(plan: Plan, late_us: int = 0, plugin_failed: PluginFailed | None = None) -> Result:
+def probe(
+    plan: Plan,
+    late_us: int = 0,
+    plugin_failed: PluginFailed | None = None,
+    keep: Callable[[Result], None] | None = None,
+) -> Result:
     """Execute a plan and give its result.
 
     Args:
         late_us: how long after its due time the check starts.
         plugin_failed: told of every exception that a plugin let out, with the plugin's name.
+        keep: where every address of the name is checked, takes the rows beside the result, before it is given.
     """
-    return inspect(plan, late_us, plugin_failed)[0]
+    return inspect(plan, late_us, plugin_failed, keep)[0]
 
 
-def inspect(plan: Plan, late_us: int = 0, plugin_failed: PluginFailed | None = None) -> tuple[Result, Exchange]:
+def inspect(
+    plan: Plan,
+    late_us: int = 0,
+    plugin_failed: PluginFailed | None = None,
+    keep: Callable[[Result], None] | None = None,
+) -> tuple[Result, Exchange]:
     """Do as `probe`, and give the exchange too: its response, its TLS peer."""
+    if plan.each is None:
+        return _inspect(plan, Exchange(plan.endpoint.timeout_s, plan.before), late_us, plugin_failed)
+    return plan.each.check(plan, lambda own, exchange: _inspect(own, exchange, late_us, plugin_failed), keep)
+
+
+def _inspect(
+    plan: Plan, exchange: Exchange, late_us: int, plugin_failed: PluginFailed | None
+) -> tuple[Result, Exchange]:
     endpoint = plan.endpoint
-    exchange = Exchange(endpoint.timeout_s, plan.before)
     verdict = _execute(plan, exchange, plugin_failed)
-    latency_us = exchange.latency_us
+    try:
+        latency_us = exchange.latency_us
+    except TypeError as error:
+        verdict, latency_us = _broken(plan.account, endpoint, error, plugin_failed), 0
+        exchange.dns_us = exchange.connect_us = exchange.tls_us = exchange.ttfb_us = exchange.transfer_us = None
     lag_us = max(0, (time_ns() - exchange.started_ns) // 1000 - latency_us)
     if verdict is not None and verdict.reason is Reason.TIMEOUT:
         verdict = _whose_timeout(latency_us, endpoint.timeout_s, verdict)
     response = exchange.response
     heard = _hear(plan.examine, response, endpoint, plugin_failed) if response is not None else None
     if verdict is None:
-        verdict = _hear(plan.assess, exchange, endpoint, plugin_failed, heard)
+        verdict = _hear(plan.assess, exchange, endpoint, plugin_failed, heard) if plan.assess else heard
     found = getattr(response, "regex_found", None)
     if verdict is None:
         status, reason, detail = Status.UP, exchange.reason, exchange.detail
@@ -73,10 +95,16 @@ def inspect(plan: Plan, late_us: int = 0, plugin_failed: PluginFailed | None = N
             lag_us,
             late_us,
             exchange.address,
-            detail,
+            detail if detail is None else _line(detail),
         ),
         exchange,
     )
+
+
+def _line(detail: str) -> str:
+    """Give a detail as all who get it can bear it: of bounded length, without halves of surrogate pairs."""
+    text = str(detail)[:DETAIL_CHARS]
+    return text if text.isprintable() else text.encode(errors="replace").decode()
 
 
 def missed(endpoint: Endpoint, due_us: int, reason: Reason, late_us: int | None, detail: str | None = None) -> Result:
@@ -85,15 +113,26 @@ def missed(endpoint: Endpoint, due_us: int, reason: Reason, late_us: int | None,
 
 
 def _execute(plan: Plan, exchange: Exchange, plugin_failed: PluginFailed | None) -> Failure | None:
+    me, probing = getcurrent(), plan.account.probing
     try:
+        probing[me] = exchange
         plan.prober(exchange)
     except ProbeError as error:
-        return Failure(error.detail, error.reason)
+        return _said(error)
     except Broken as broken:
         return _broken(broken.account, plan.endpoint, broken.__cause__ or broken, plugin_failed)
     except BREAKS as error:  # the boundary around plugins
         return _broken(plan.account, plan.endpoint, error, plugin_failed)
+    finally:
+        probing.pop(me, None)
     return None
+
+
+def _said(error: ProbeError) -> Failure:
+    try:
+        return Failure(error.detail, error.reason)
+    except TypeError as wrong:
+        return Failure(f"a ProbeError that is none: {wrong}", Reason.PLUGIN)
 
 
 def _hear(
@@ -103,11 +142,35 @@ def _hear(
     plugin_failed: PluginFailed | None,
     worst: Failure | None = None,
 ) -> Failure | None:
-    """Have every step judge, and give the worst that was heard."""
-    for judge, account in judges:
-        failure = _judge(judge, account, of, endpoint, plugin_failed)
-        if failure is not None:
-            worst = _worse(worst, failure)
+    """Have every step judge, and give the worst that was heard.
+
+    What a step does beside judging (raise, hang, answer nonsense) is its plugin's fault alone.
+    """
+    me, began_ns = getcurrent(), monotonic_ns()
+    running = judges[0][1].running if judges else {}
+    try:
+        for judge, account in judges:
+            try:
+                running[me] = began_ns
+                failure = judge(of)
+                if failure is not None and not isinstance(failure, Failure):
+                    raise TypeError(f"a step answers a Failure or None, not {failure!r:.200}")
+            except ProbeError as error:  # the body is not what its headers say
+                failure = _said(error)
+            except BREAKS as error:  # the boundary around plugins
+                failure = _broken(account, endpoint, error, plugin_failed)
+            ended_ns = monotonic_ns()
+            spent_ns, began_ns = ended_ns - began_ns, ended_ns
+            account.calls += 1
+            account.spent_ns += spent_ns
+            if spent_ns > HELD_NS:
+                _held(account, endpoint, spent_ns, plugin_failed)
+            if failure is not None:
+                worst = _worse(worst, failure)
+    except Overrun as error:  # it came when its step was just over
+        worst = worst or _broken(account, endpoint, error, plugin_failed)
+    finally:
+        running.pop(me, None)
     return worst
 
 
@@ -119,30 +182,6 @@ def _status(failure: Failure) -> Status:
 
 def _worse(first: Failure | None, second: Failure) -> Failure:
     return second if first is None or _RANK[_status(second)] < _RANK[_status(first)] else first
-
-
-def _judge(
-    judge: Judge, account: Account, of: Any, endpoint: Endpoint, plugin_failed: PluginFailed | None
-) -> Failure | None:
-    """Have one step judge; what it does beside that (raise, hang, answer nonsense) is its plugin's fault alone."""
-    me, began_ns = getcurrent(), monotonic_ns()
-    try:
-        account.running[me] = began_ns
-        failure = judge(of)
-        if failure is None or isinstance(failure, Failure):
-            return failure
-        raise TypeError(f"a step answers a Failure or None, not {failure!r:.200}")
-    except ProbeError as error:  # the body is not what its headers say
-        return Failure(error.detail, error.reason)
-    except BREAKS as error:  # the boundary around plugins
-        return _broken(account, endpoint, error, plugin_failed)
-    finally:
-        account.running.pop(me, None)
-        account.calls += 1
-        spent_ns = monotonic_ns() - began_ns
-        account.spent_ns += spent_ns
-        if spent_ns > HELD_NS:
-            _held(account, endpoint, spent_ns, plugin_failed)
 
 
 def _held(account: Account, endpoint: Endpoint, spent_ns: int, plugin_failed: PluginFailed | None) -> None:
@@ -163,7 +202,7 @@ def _broken(
     if plugin_failed is not None:
         plugin_failed(account.name, endpoint, error)
     what = f"plugin {account.name}: " + ("" if isinstance(error, Overrun) else f"{type(error).__name__}: ")
-    return Failure(what + str(error), Reason.PLUGIN)
+    return Failure(what + references.masked(str(error)[:DETAIL_CHARS]), Reason.PLUGIN)
 
 
 def _whose_timeout(latency_us: int, timeout_s: float, failure: Failure) -> Failure:

@@ -216,7 +216,7 @@ def _register(plugins: Plugins, name: str, point: metadata.EntryPoint) -> None:
     described, remedy = plugins.describe(name), _remedy(name)
     try:
         plugin = point.load()
-    except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around what a plugin does
+    except (Exception, SystemExit) as error:  # pylint: disable=broad-exception-caught  # the boundary around what a plugin does
         reason = f"{type(error).__name__}: {error}"
         raise UsageError(f"{described} does not load from {point.value}: {reason}{remedy}") from error
     _register_as(plugins, name, plugin, remedy)

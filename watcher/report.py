@@ -1,4 +1,4 @@
-"""The line of state that a worker writes each second, as JSON."""
+"""What the line of state says that a worker writes each second, as JSON."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-import msgspec
-
+from watcher.canary import Canary
 from watcher.keeper import Buffer, Keepers, Tally
 from watcher.ledger import Ledger
 from watcher.models import Incident, Result, Status
 from watcher.outlets import Outlets
+from watcher.shedding import ALL
 from watcher.watch import SHOWN_MAX, Watch, Watched
 
 CHANGES_MAX = 50
@@ -48,12 +48,14 @@ def state(  # pylint: disable=too-many-arguments,too-many-positional-arguments  
     changes: Changes,
     ledger: Ledger,
     outlets: Outlets,
-) -> bytes:
-    """Write the line, and begin the next second's figures."""
+    canary: Canary,
+) -> dict[str, Any]:
+    """Give what the line says, and begin the next second's figures."""
     watched = watch.known()
     tally = keepers.tally if keepers else Tally()
     counts = watch.counts
     lag_us, latency_us = sorted(counts.lag_us), sorted(counts.latency_us)
+    errors_us = canary.errors_us() or (None, None)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     line = {
         "worker": index,
@@ -66,6 +68,9 @@ def state(  # pylint: disable=too-many-arguments,too-many-positional-arguments  
         "unknown": len(watched) - sum(watch.standing.values()),
         "checks": counts.checks,
         "missed": counts.missed,
+        "shed": watch.shedding.shed,
+        "shedding_permille": ALL - watch.shedding.keep,
+        "network_away": watch.hearing.away,
         "stored": tally.stored,
         "spooled": tally.spooled,
         "dropped": tally.dropped + buffer.dropped,
@@ -77,6 +82,10 @@ def state(  # pylint: disable=too-many-arguments,too-many-positional-arguments  
         "late_p99_us": _percentile(sorted(counts.late_us), 99),
         "latency_p50_us": _percentile(latency_us, 50),
         "latency_p99_us": _percentile(latency_us, 99),
+        "canary_checks": canary.checks,
+        "error_p50_us": errors_us[0],
+        "error_max_us": errors_us[1],
+        "suspect": canary.suspect,
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
         "database": tally.database,
         "plugins": ledger.told(),
@@ -85,7 +94,7 @@ def state(  # pylint: disable=too-many-arguments,too-many-positional-arguments  
         "latest": _latest(watched),
     }
     counts.begin_second()
-    return msgspec.json.encode(line) + b"\n"
+    return line
 
 
 def _percentile(ordered: list[int], percent: int) -> int:

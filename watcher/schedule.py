@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
 SHARDS = 4096
 TICK_US = 5_000
 NONE_MISSED = range(0)
+GOLDEN = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio
+MASK = (1 << 64) - 1
 
 
 def shard(endpoint_id: int) -> int:
@@ -20,12 +23,21 @@ def shard(endpoint_id: int) -> int:
 
 
 def phase_us(endpoint_id: int, location: str, interval_us: int) -> int:
-    """Give where in its interval an endpoint is due: spread evenly, for ever the same, apart between locations."""
-    return _hash(b"phase", f"{endpoint_id} {location}") % interval_us
+    """Give where in its interval an endpoint is due: spread evenly, for ever the same, apart between locations.
+
+    Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4): ids that follow each other, as those of a table
+    do, lie as far apart as they can. A random hash has crowded seconds: with 10,000 endpoints every 300 s the fullest
+    has 1.5 times the mean.
+    """
+    return ((endpoint_id * GOLDEN + _start(location)) & MASK) * interval_us >> 64
+
+
+@lru_cache(maxsize=64)
+def _start(location: str) -> int:
+    return _hash(b"phase", location)
 
 
 def _hash(purpose: bytes, text: str) -> int:
-    # not the shard's hash for the phase: the endpoints of one shard would crowd into a few phases
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=purpose).digest(), "big")
 
 

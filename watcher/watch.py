@@ -1,6 +1,7 @@
 """The checks of one worker: from due times to results in the buffer.
 
-Owns the schedule, the pool and the state of each endpoint. A slot that cannot be served becomes a `missed` result.
+Owns the schedule, the pool and the state of each endpoint. A slot that cannot be served becomes a `missed` result, and
+so does a failure that is the agent's own: by its lag, its network, or a clock that was set meanwhile.
 """
 
 from __future__ import annotations
@@ -11,15 +12,20 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 import gevent
+import msgspec
 
 from watcher.clock import Clock, SteadyClock
+from watcher.hearing import BY_NETWORK, Hearing, of_lag
 from watcher.models import Incident, Reason, Result, Status
 from watcher.plan import Plan
 from watcher.pool import Pool
 from watcher.probe import PluginFailed, missed, probe
 from watcher.schedule import Due, Schedule, Slot
+from watcher.shedding import Shedding
 
 IDLE_S = 0.2  # the longest sleep: so soon is a new endpoint noticed
+CROWD = 100  # endpoints that join in one second: reading so many is no load of theirs, and nothing is judged by it,
+GRACE_S = 5  # nor by so many seconds after it
 LATE_MAX_US = 5_000_000  # a check later than that, or than half its interval, is missed
 FIRST_GAP_US = 10_000  # between first checks
 SHOWN_MAX = 60  # endpoints; of more than that only those that are not up are shown
@@ -28,14 +34,18 @@ MISSED_ROWS_ALL = 20_000
 STOPPED = "the agent was stopped"
 SAMPLE_US = 1_000_000
 OWN_CPU_SHARE = 0.5  # of a gap: above it we were busy, below it we did not run
+BURST_US = 500_000  # so much of what came due while we did not run is made up for; all of it at once would be a burst
+MAX_LAG_US = 100_000
+MAX_LATE_US = 500_000
+WELL = (Status.UP, Status.DEGRADED)
 
 
 class Watched(Slot):
     """An endpoint under watch: its plan and what we know of it."""
 
-    __slots__ = ("busy", "changed_us", "last", "plan", "status", "waits_us")
+    __slots__ = ("busy", "changed_us", "last", "plan", "status", "take", "waits_us")
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, take: Callable[[Result], None] | None = None) -> None:
         super().__init__(plan.endpoint.id, _interval_us(plan))
         self.plan = plan
         self.busy = False
@@ -43,6 +53,7 @@ class Watched(Slot):
         self.last: Result | None = None
         self.status: Status | None = None  # by the last check that could tell: never missed
         self.changed_us = 0
+        self.take = take  # takes all its results, of which nothing is kept; None for an endpoint of the table
 
 
 @lru_cache(maxsize=4096)
@@ -80,6 +91,8 @@ class Watch:
         keep: takes each result.
         changed: takes each change of status.
         plugin_failed: told of every exception that a plugin let out, with its name.
+        hearing: whether failures are the site's; None: they are.
+        shedding: what of the load is kept.
     """
 
     def __init__(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # what a watch is tied to
@@ -90,9 +103,14 @@ class Watch:
         changed: Callable[[Incident], None],
         plugin_failed: PluginFailed,
         clock: Clock | None = None,
+        *,
+        hearing: Hearing | None = None,
+        shedding: Shedding | None = None,
     ) -> None:
         self.counts = Counts()
         self.standing = {Status.UP: 0, Status.DEGRADED: 0, Status.DOWN: 0}
+        self.hearing = hearing or Hearing((), lambda: 0)
+        self.shedding = shedding or Shedding(MAX_LAG_US, MAX_LATE_US)
         self._watched: dict[int, Watched] = {}
         self._schedule: Schedule[Watched] = Schedule(location)
         self._clock = clock or SteadyClock()
@@ -102,7 +120,10 @@ class Watch:
         self._plugin_failed = plugin_failed
         self._ending = False
         self._first_us = 0
-        self._ran_us = self._sampled_us = self._clock.now_us()
+        self._new = self._grace_s = self._made = 0
+        self._load: dict[int, int] = {}  # of each priority: checks in 1,000,000 s
+        self._set_at_us = 0  # when the wall clock was last set
+        self._ran_us = self._sampled_us = self._second_us = self._clock.now_us()
         self._sampled_cpu_s = time.process_time()
 
     # what the roster asks
@@ -113,12 +134,16 @@ class Watch:
         watched = self._watched.get(plan.endpoint.id)
         if watched is None:
             watched = self._watched[plan.endpoint.id] = Watched(plan)
+            self._weigh(watched, 1)
+            self._new += 1
             self._first_us = max(now_us, self._first_us + FIRST_GAP_US)
             soon = self._first_us - now_us < watched.interval_us // 2
             self._schedule.add(watched, now_us, self._first_us if soon else None)
             return
         watched.plan.close()
+        self._weigh(watched, -1)
         watched.plan = plan
+        self._weigh(watched, 1)
         if watched.interval_us != _interval_us(plan):
             watched.interval_us = _interval_us(plan)
             self._schedule.add(watched, now_us)
@@ -127,11 +152,28 @@ class Watch:
         """Watch an endpoint no more; a probe in flight ends and is kept."""
         watched = self._watched.pop(endpoint_id, None)
         if watched is not None:
+            self._weigh(watched, -1)
             self._schedule.cancel(watched)
             watched.plan.close()
             if watched.status is not None:
                 self.standing[watched.status] -= 1
                 watched.status = None
+
+    def accompany(self, plan: Plan, take: Callable[[Result], None]) -> None:
+        """Check something besides, as endpoints are checked, at each time; nothing is kept of it.
+
+        Args:
+            take: takes each result.
+        """
+        watched = Watched(plan, take)
+        self._schedule.add(watched, self._clock.now_us())
+
+    def _weigh(self, watched: Watched, sign: int) -> None:
+        endpoint = watched.plan.endpoint
+        weight = self._load.get(endpoint.priority, 0) + sign * int(1e6 / endpoint.interval_s)
+        self._load[endpoint.priority] = weight
+        if not weight:
+            del self._load[endpoint.priority]
 
     def known(self) -> Mapping[int, Watched]:
         """Give all that is watched, by endpoint id."""
@@ -148,8 +190,14 @@ class Watch:
         """Start all checks that are due now, and give the seconds until there may be more."""
         now_us = self._clock.now_us()
         why = self._why_late(now_us)
+        if step_us := self._clock.step_us():
+            self._clock_set(step_us, now_us)
+        if now_us - self._second_us >= SAMPLE_US:
+            self._second_us = now_us
+            self._end_second()
+        first_us = now_us - BURST_US if why is Reason.SUSPENDED else 0
         for due in self._schedule.take(now_us):
-            self._start(due, why)
+            self._start(due, why, first_us)
         self._ran_us = self._clock.now_us()
         next_us = self._schedule.next_us()
         return IDLE_S if next_us is None else max(0.0, min(IDLE_S, (next_us - self._ran_us) / 1e6))
@@ -157,6 +205,7 @@ class Watch:
     def stop(self, timeout_s: float) -> bool:
         """Start nothing any more and wait for the probes in flight; False when some were left."""
         self._ending = True
+        self.hearing.end()
         while self._pool.ready:
             watched, due_us = self._pool.ready.popleft()
             self._miss(watched, due_us, Reason.SUSPENDED, STOPPED)
@@ -179,11 +228,18 @@ class Watch:
         """How many checks are due and wait for a free greenlet."""
         return len(self._pool.ready)
 
-    def _start(self, due: Due[Watched], why: Reason) -> None:
-        watched = due.slot
+    def _start(self, due: Due[Watched], why: Reason, first_us: int) -> None:
+        watched, shedding = due.slot, self.shedding
         if due.missed:
             self._miss_slots(watched, due.missed, why)
-        if not watched.busy:
+        if due.at_us < first_us:
+            self._miss(watched, due.at_us, why)
+        elif shedding.active and watched.take is None and not shedding.keeps(
+            watched.plan.endpoint.priority, watched.endpoint_id, due.at_us // watched.interval_us
+        ):
+            shedding.shed += 1
+            self._miss(watched, due.at_us, Reason.OVERLOAD, shedding.words)
+        elif not watched.busy:
             watched.busy = True
             self._pool.submit((watched, due.at_us))
         elif not watched.waits_us:
@@ -205,19 +261,56 @@ class Watch:
     def _check(self, watched: Watched, due_us: int) -> None:
         late_us = self._clock.now_us() - due_us
         plan = watched.plan
-        if late_us > LATE_MAX_US or late_us > watched.interval_us // 2 > 0:
+        if watched.take is None and (late_us > LATE_MAX_US or late_us > watched.interval_us // 2 > 0):
             self._done(watched)
+            self.shedding.note(0, late_us)
             self._miss(watched, due_us, Reason.OVERLOAD, "no room to check in time", late_us)
             return
-        try:
-            result = probe(plan, late_us, self._plugin_failed)
-        finally:
+        if self.shedding.active and watched.take is None and self.shedding.gives_up(plan.endpoint.priority, late_us):
             self._done(watched)
+            self.shedding.shed += 1
+            self._miss(watched, due_us, Reason.OVERLOAD, self.shedding.words, late_us)
+            return
+        try:
+            result = probe(plan, late_us, self._plugin_failed, self._beside)
+        except BaseException:
+            self._done(watched)
+            raise
+        if step_us := self._clock.step_us():
+            self._clock_set(step_us, self._clock.now_us())
+        if due_us + late_us < self._set_at_us:
+            result = _timeless(result, self._clock.wall_us(due_us + late_us))
+        if watched.take is not None:
+            self._done(watched)
+            watched.take(result)
+            return
+        self.shedding.note(result.lag_us, late_us)  # type: ignore[arg-type]  # a probe always gives it
+        if result.status is Status.DOWN and result.reason in BY_NETWORK:
+            result = of_lag(result, self.shedding.max_lag_us)
+            if result.status is Status.DOWN and self.hearing.holds(
+                result, watched.status in WELL, lambda judged: self._take(watched, judged)
+            ):
+                return  # it stays busy until it is heard
+        elif result.status is not Status.MISSED:
+            self.hearing.well += 1
+        self._take(watched, result)
+
+    def _beside(self, result: Result) -> None:
+        """Keep a row of another address; the one that stands for the endpoint raises the question of the network."""
+        if result.status is Status.DOWN and result.reason in BY_NETWORK:
+            result = of_lag(result, self.shedding.max_lag_us)
+            if result.status is Status.DOWN and self.hearing.holds(result, False, self._keep):
+                return
+        self._keep(result)
+
+    def _take(self, watched: Watched, result: Result) -> None:
+        """Keep the result of a check, and what it says of its endpoint."""
+        self._done(watched)
         self._keep(result)
         counts = self.counts
         counts.checks += 1
         counts.lag_us.append(result.lag_us)  # type: ignore[arg-type]  # a probe always gives it
-        counts.late_us.append(late_us)
+        counts.late_us.append(result.late_us)  # type: ignore[arg-type]
         # a result weighs 500 bytes: it is kept where somebody may want to see it
         watched.last = result if result.status is not Status.UP or len(self._watched) <= SHOWN_MAX else None
         if result.status is Status.MISSED:
@@ -235,19 +328,47 @@ class Watch:
             self.standing[before] -= 1
         self._changed(Incident(watched.plan.endpoint, before, result))
 
-    def _miss_slots(self, watched: Watched, slots: range, why: Reason) -> None:
+    def _clock_set(self, step_us: int, now_us: int) -> None:
+        """Date what was in flight no more, and give the times that the clock leapt over as rows."""
+        self._set_at_us = now_us
+        self.hearing.clock_set()
+        for watched in self._watched.values() if step_us > 0 else ():
+            due_us, interval_us = watched.due_us, watched.interval_us
+            leapt = (due_us - now_us + step_us - 1) // interval_us
+            slots = range(due_us - leapt * interval_us, min(due_us, now_us + 1), interval_us)
+            if slots:
+                said = f"the clock was set forward by {step_us / 1e6:.1f} s"
+                self._miss_slots(watched, slots, Reason.SUSPENDED, said)
+
+    def _end_second(self) -> None:
+        shedding = self.shedding
+        made, self._made = self.counts.checks - self._made, self.counts.checks
+        if self._new > CROWD:
+            self._grace_s = GRACE_S
+        self._new = 0
+        if self._grace_s:
+            self._grace_s -= 1
+            shedding.forget()
+        elif shedding.second(sum(self._load.values()) / 1e6, made) or shedding.active:
+            shedding.divide(self._load)
+
+    def _miss_slots(self, watched: Watched, slots: range, why: Reason, said: str = "") -> None:
         kept = slots[-max(1, min(MISSED_ROWS, MISSED_ROWS_ALL // max(1, len(self._watched)))) :]
         more = len(slots) - len(kept)
-        since = datetime.fromtimestamp(slots[0] / 1e6, UTC).isoformat(timespec="seconds")
+        since = datetime.fromtimestamp(self._clock.wall_us(slots[0]) / 1e6, UTC).isoformat(timespec="seconds")
         for number, due_us in enumerate(kept):
-            detail = f"{more} more missed before it, since {since}" if more and number == 0 else None
-            self._miss(watched, due_us, why, detail)
+            count = f"{more} more missed before it, since {since}" if more and number == 0 else ""
+            self._miss(watched, due_us, why, "; ".join(filter(None, (said, count))) or None)
 
     def _miss(
         self, watched: Watched, due_us: int, reason: Reason, detail: str | None = None, late_us: int | None = None
     ) -> None:
+        row = missed(watched.plan.endpoint, self._clock.wall_us(due_us), reason, late_us, detail)
+        if watched.take is not None:
+            watched.take(row)
+            return
         self.counts.missed += 1
-        self._keep(missed(watched.plan.endpoint, due_us, reason, late_us, detail))
+        self._keep(row)
 
     def _why_late(self, now_us: int) -> Reason:
         """Tell an agent that was too busy from one that did not run at all."""
@@ -259,3 +380,21 @@ class Watch:
                 why = Reason.OVERLOAD if busy_share > OWN_CPU_SHARE else Reason.SUSPENDED
             self._sampled_us, self._sampled_cpu_s = now_us, cpu_s
         return why
+
+
+def _timeless(result: Result, time_us: int) -> Result:
+    """Give the result of a check during which the clock was set: what it measured is no time."""
+    return msgspec.structs.replace(
+        result,
+        time_us=time_us,
+        status=Status.MISSED,
+        reason=Reason.SUSPENDED,
+        latency_us=None,
+        dns_us=None,
+        connect_us=None,
+        tls_us=None,
+        ttfb_us=None,
+        transfer_us=None,
+        lag_us=0,
+        detail="the clock was set during the check",
+    )

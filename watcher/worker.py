@@ -31,18 +31,23 @@ import pluggy
 from gevent.event import Event
 from gevent.fileobject import FileObject
 
-from watcher import __version__, config, registry
-from watcher.config import Agent, Database, Settings
+from watcher import __version__, canary, config, registry, witnesses
+from watcher.canary import Canary
+from watcher.config import Accuracy, Agent, Database, Settings, references
 from watcher.descriptors import allow_many
 from watcher.errors import BOOT_FAILED, DatabaseError, WatcherError
+from watcher.health import Health
+from watcher.hearing import Hearing
 from watcher.keeper import Buffer, Keepers
 from watcher.leases import FixedShare
 from watcher.ledger import Ledger, Overrun, Watchman
 from watcher.models import Endpoint, Incident, Secret
 from watcher.outlets import Outlets
+from watcher.plan import compile_plan
 from watcher.report import Changes, state
 from watcher.roster import Roster
 from watcher.screen import figures
+from watcher.shedding import Shedding
 from watcher.spool import Spool
 from watcher.store import agents
 from watcher.store import connection as store_connection
@@ -76,6 +81,11 @@ class Job(msgspec.Struct, frozen=True):
     disabled_plugins: list[str] = []
     log_level: str = "info"
     plugins: dict[str, Any] = {}
+    max_lag_s: float = 0.1
+    max_late_s: float = 0.5
+    max_error_s: float = 0.005
+    witnesses: list[str] = []
+    canary: str = ""
 
     def settings(self, plugins: pluggy.PluginManager) -> Settings:
         """Give the settings for the hooks of plugins; a part that cannot be used any more is left out, and told of."""
@@ -95,8 +105,19 @@ class Job(msgspec.Struct, frozen=True):
             disabled_plugins=tuple(self.disabled_plugins),
         )
         database = Database(dsn=Secret(self.dsn))
+        accuracy = Accuracy(
+            max_lag_s=self.max_lag_s,
+            max_late_s=self.max_late_s,
+            max_error_s=self.max_error_s,
+            witnesses=tuple(self.witnesses),
+        )
         return Settings(
-            database=database, agent=agent, plugins=parts, plugin_tables=self.plugins, worker=self.index
+            database=database,
+            agent=agent,
+            accuracy=accuracy,
+            plugins=parts,
+            plugin_tables=self.plugins,
+            worker=self.index,
         )
 
 
@@ -108,12 +129,23 @@ class Worker:
         self._anchor = Anchor()
         self._ending = Event()
         self._plugins = registry.plugin_manager(job.disabled_plugins)
-        self._complaints: dict[str, tuple[float, int]] = {}
+        self._complaints: dict[tuple[str, type], tuple[float, int]] = {}
         self._ledger = Ledger()
         self._outlets = Outlets(self._plugins, job.settings(self._plugins), self._plugin_failed)
         self._buffer = Buffer(job.buffer_rows, job.batch_rows)
         self._changes = Changes()
-        self._watch = Watch(job.location, job.concurrency, self._buffer.add, self._changed, self._step_failed)
+        self._canary = Canary(int(job.max_error_s * 1e6))
+        self._health = Health()
+        self._said_shed, self._said_suspect = False, False
+        self._watch = Watch(
+            job.location,
+            job.concurrency,
+            self._buffer.add,
+            self._changed,
+            self._step_failed,
+            hearing=Hearing(witnesses.summon(job.witnesses), lambda: time.time_ns() // 1000, log.warning),
+            shedding=Shedding(int(job.max_lag_s * 1e6), int(job.max_late_s * 1e6)),
+        )
         self._roster = Roster(
             job.dsn,
             self._plugins,
@@ -151,7 +183,10 @@ class Worker:
         )
         self._keepers.start()
         self._outlets.start(self._spawn)
-        tasks = (self._watch.run, self._roster.follow)
+        if self._job.canary:
+            plan = compile_plan(canary.endpoint(self._job.canary), self._plugins)
+            self._watch.accompany(self._canary.watched_by(plan), self._canary.hear)
+        tasks = (self._watch.run, self._roster.follow, self._watch.hearing.run)
         background += [*map(self._spawn, tasks), self._spawn(self._be_seen, agent_id)]
         self._ending.wait()
         self._drain()
@@ -211,6 +246,8 @@ class Worker:
             # the keepers tell of a database that is away
             with contextlib.suppress(DatabaseError), contextlib.closing(self._connect()) as connection:
                 agents.seen(connection, agent_id)
+                if row := self._health.take():
+                    agents.add_health(connection, agent_id, self._job.index, row)
 
     def _drain(self) -> None:
         if not self._watch.stop(DRAIN_S * 0.6):
@@ -231,18 +268,19 @@ class Worker:
         self._plugin_failed(name, error, endpoint)
 
     def _plugin_failed(self, name: str, error: BaseException, endpoint: Endpoint | None = None) -> None:
-        logged_at, count = self._complaints.get(name, (-PLUGIN_LOG_S, 0))
+        kind = name, type(error)  # so that one of its mistakes does not hide another
+        logged_at, count = self._complaints.get(kind, (-PLUGIN_LOG_S, 0))
         now = time.monotonic()
         if now - logged_at < PLUGIN_LOG_S:
-            self._complaints[name] = logged_at, count + 1
+            self._complaints[kind] = logged_at, count + 1
             return
-        self._complaints[name] = now, 0
+        self._complaints[kind] = now, 0
         more = f" ({count} more in the last minute)" if count else ""
         where = f" at endpoint {figures.name(endpoint.name)!r}" if endpoint else ""
         line = traceback.extract_tb(error.__traceback__)[-1:]
         at = f" ({Path(line[0].filename).name}:{line[0].lineno})" if line else ""
         what = "" if isinstance(error, (Overrun, RuntimeWarning)) else f"{type(error).__name__}: "
-        log.warning("plugin %s%s: %s%s%s%s", name, where, what, error, at, more)
+        log.warning("plugin %s%s: %s%s%s%s", name, where, what, references.masked(str(error)), at, more)
 
     # what we tell
 
@@ -251,7 +289,29 @@ class Worker:
         while True:
             gevent.sleep(1.0)
             self._say_drops()
+            self._say_accuracy()
             self._say_state(out)
+
+    def _say_accuracy(self) -> None:
+        """Tell when the worker becomes saturated or its numbers suspect, and when that is over."""
+        job, shedding, own = self._job, self._watch.shedding, self._canary
+        if shedding.active is not self._said_shed:
+            self._said_shed = shedding.active
+            budget = f"{figures.duration(job.max_lag_s * 1e6)} of lag or {figures.duration(job.max_late_s * 1e6)} late"
+            log.warning(
+                f"saturated: more than {budget} (accuracy.max_lag, max_late); it sheds load, the lowest priority first"
+                if shedding.active
+                else f"no longer saturated: all checks are made again; {shedding.shed:,} were shed since the start"
+            )
+        if own.suspect is not self._said_suspect:
+            self._said_suspect = own.suspect
+            errors_us = own.errors_us() or (0, 0)
+            log.warning(
+                "numbers are %s: in the last minute the canary on the loopback was read %s too long, %s at most%s",
+                "suspect" if own.suspect else "sound again",
+                *map(figures.duration, errors_us),
+                f"; accuracy.max_error is {figures.duration(job.max_error_s * 1e6)}" if own.suspect else "",
+            )
 
     def _say_drops(self, again_s: float = PLUGIN_LOG_S) -> None:
         for line in self._outlets.complaints(time.monotonic(), again_s):
@@ -259,8 +319,10 @@ class Worker:
 
     def _say_state(self, out: Any) -> None:
         try:
-            parts = self._watch, self._buffer, self._keepers, self._changes, self._ledger, self._outlets
-            out.write(state(self._job.index, *parts))
+            parts = self._watch, self._buffer, self._keepers, self._changes, self._ledger, self._outlets, self._canary
+            line = state(self._job.index, *parts)
+            self._health.note(line)
+            out.write(msgspec.json.encode(line) + b"\n")
             out.flush()
         except OSError:
             self._ending.set()  # nobody reads any more

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trustme
 from agent_process import PATIENCE_S, WATCHER
+from environments import built
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -87,6 +88,13 @@ def secure_site(authority: trustme.CA) -> Iterator[Callable[..., str]]:
     yield start
     for one in running:
         next(one, None)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give watcher as a wheel, one for all processes that test."""
+    base = tmp_path_factory.getbasetemp()
+    return built((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "wheel")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -18,15 +19,19 @@ class Environment:
     """A virtual environment with watcher; it sees the packages of this one, so that it has what watcher depends on.
 
     Its own packages come first on its path, so the watcher that runs is the one that pip installed into it.
+
+    Args:
+        directory: where to make it.
+        wheel: watcher as a distribution.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, wheel: Path) -> None:
         self.directory = directory
         self.bin = directory / "bin"
         venv.create(directory)
         own = Path(sysconfig.get_path("purelib", vars={"base": str(directory), "platbase": str(directory)}))
         (own / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        self.install(ROOT)
+        self._install(wheel)
 
     def run(self, *command: object, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a program of it to its end, out of reach of the checkout."""
@@ -44,8 +49,11 @@ class Environment:
         """Install a distribution from a copy of its sources, so that the build leaves nothing beside them."""
         copy = self.directory / f"source-{source.name}"
         shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
-        self.pip("install", "--no-index", "--no-deps", "--no-build-isolation", "--ignore-installed", copy)
+        self._install("--no-build-isolation", copy)
         return copy
+
+    def _install(self, *words: object) -> None:
+        self.pip("install", "--no-index", "--no-deps", "--no-compile", "--ignore-installed", *words)
 
     def install_editable(self, *sources: Path) -> None:
         """Install distributions as who writes them does."""
@@ -57,13 +65,24 @@ class Environment:
         self.pip("uninstall", "--yes", distribution)
 
     def pip(self, *command: object) -> None:
-        """Run this environment's pip on the other one, without a network."""
-        words = [str(part) for part in command]
-        pip = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "--no-input"]
-        done = subprocess.run(
-            [*pip, *words], cwd=self.directory, capture_output=True, text=True, timeout=120, check=False
-        )
+        """Run pip, which is one of the packages that it sees, without a network."""
+        done = self.run("python", "-m", "pip", "--no-input", *command)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def built(directory: Path) -> Path:
+    """Give watcher as a wheel, built in a directory once for all processes that ask."""
+    directory.mkdir(exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (found := list(directory.glob("*.whl"))):
+            copy = directory / "source"  # so that the build leaves nothing beside the sources
+            shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
+            pip = (sys.executable, "-m", "pip", "wheel", "--no-index", "--no-deps", "--no-build-isolation")
+            made = subprocess.run([*pip, copy], cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+            assert made.returncode == 0, made.stdout + made.stderr
+            found = list(directory.glob("*.whl"))
+    return found[0]
 
 
 def put(directory: Path, name: str, source: str) -> dict[str, str]:

@@ -15,6 +15,8 @@ import trustme
 from agent_process import Run, Write
 from conftest import serve
 
+from watcher.testing import Server
+
 SecureSite = Callable[..., str]
 
 
@@ -38,6 +40,14 @@ def test_a_check_shows_the_way_of_the_answer(run: Run, site: str) -> None:
     assert words["answer"][1:] == ["HTTP", "200", "OK,", "body", "8", "B"]
     assert [line[0] for line in lines if "\N{FULL BLOCK}" in "".join(line)] == ["dns", "connect", "ttfb", "transfer"]
     assert lines[-1] == ["up"]
+
+
+def test_what_is_worth_knowing_of_a_check_that_is_up_is_said(run: Run) -> None:
+    refusal = b"SFATAL\0C28000\0Mno pg_hba.conf entry\0\0"  # PostgreSQL's protocol: ErrorResponse
+    with Server(b"E" + (len(refusal) + 4).to_bytes(4, "big") + refusal) as server:
+        said = run("check", f"postgres://{server.address}")
+    assert said.returncode == 0, said.stdout
+    assert " ".join(said.stdout.split()).endswith("up it takes connections, not this one: no pg_hba.conf entry (28000)")
 
 
 def test_the_phases_add_up_and_lag_stands_apart(run: Run, site: str) -> None:

@@ -56,5 +56,8 @@ def test_it_ends_when_told(directory: Path, number: signal.Signals) -> None:
     ) as process:
         assert process.stdout.readline().startswith("A test server is at http://127.0.0.1:")
         process.send_signal(number)
-        process.communicate(timeout=PATIENCE_S)
+        try:
+            process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
     assert process.returncode == 128 + number

@@ -19,24 +19,24 @@ from watcher.store import interchange
 Watcher = Callable[..., tuple[int, str, str]]
 
 SITES = '''\
-name,url,interval,timeout,enabled,labels,locations,options,regex,basic_auth,status
-front page,https://example.com/,30s,10,TRUE,"{""team"": ""web""}","fra, nyc","{""max_body"": 4096}",Example Domain,,"[""2xx"", 304]"
-"quoted, ""name""",https://example.com/2,,,,,,,[1],,304
-,https://example.com/unnamed,,,false,,"[""fra""]",,,"{""username"": ""u"", ""password"": ""${PROBE_PASSWORD}""}",
+name,url,interval,timeout,priority,enabled,labels,locations,options,regex,basic_auth,status
+front page,https://example.com/,30s,10,-3,TRUE,"{""team"": ""web""}","fra, nyc","{""max_body"": 4096}",Example Domain,,"[""2xx"", 304]"
+"quoted, ""name""",https://example.com/2,,,,,,,,[1],,304
+,https://example.com/unnamed,,,,false,,"[""fra""]",,,"{""username"": ""u"", ""password"": ""${PROBE_PASSWORD}""}",
 '''
 STORED = [
     {
-        "name": "front page", "url": "https://example.com/", "interval": 30, "timeout": 10, "enabled": True,
+        "name": "front page", "url": "https://example.com/", "interval": 30, "timeout": 10, "priority": -3, "enabled": True,
         "labels": {"team": "web"}, "locations": ["fra", "nyc"],
         "options": {"max_body": 4096, "regex": "Example Domain", "status": ["2xx", 304]},
     },
     {
         "name": "https://example.com/unnamed", "url": "https://example.com/unnamed", "interval": 60, "timeout": 10,
-        "enabled": False, "labels": {}, "locations": ["fra"],
+        "priority": 0, "enabled": False, "labels": {}, "locations": ["fra"],
         "options": {"basic_auth": {"username": "u", "password": "${PROBE_PASSWORD}"}},
     },
     {
-        "name": 'quoted, "name"', "url": "https://example.com/2", "interval": 60, "timeout": 10, "enabled": True,
+        "name": 'quoted, "name"', "url": "https://example.com/2", "interval": 60, "timeout": 10, "priority": 0, "enabled": True,
         "labels": {}, "locations": [], "options": {"regex": "[1]", "status": 304},
     },
 ]  # fmt: skip

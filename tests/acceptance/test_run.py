@@ -25,7 +25,7 @@ FILE = """
 dsn = "{dsn}"
 
 [agent]
-workers = 2
+workers = 1
 data_dir = "data"
 
 [defaults]
@@ -72,16 +72,22 @@ def _path(write: Write, database: str, site: str) -> Path:
     return write(FILE.format(dsn=database, site=site))
 
 
+@pytest.fixture(name="for_two")
+def _for_two(path: Path) -> Path:
+    path.write_text(path.read_text(encoding="utf-8").replace("workers = 1", "workers = 2"), encoding="utf-8")
+    return path
+
+
 def results(query: Query, name: str) -> Callable[[], list[tuple[Any, ...]]]:
     """Give the condition that results of an endpoint are stored."""
     statement = f"SELECT status, http_status FROM metrics JOIN endpoints ON id = endpoint_id WHERE name = '{name}'"
     return lambda: query(statement)
 
 
-def test_from_the_file_to_the_rows(path: Path, query: Query, eventually: Eventually) -> None:
-    with AgentProcess(path) as agent:
+def test_from_the_file_to_the_rows(for_two: Path, query: Query, eventually: Eventually) -> None:
+    with AgentProcess(for_two) as agent:
         agent.wait_for("down   broken")
-        assert agent.output[0] == f"watcher {__version__}: 2 endpoints from {path}\n"
+        assert agent.output[0] == f"watcher {__version__}: 2 endpoints from {for_two}\n"
         assert eventually(results(query, "page"), 30)[0] == ("up", 200)
         assert eventually(results(query, "broken"), 30)[0] == ("down", 500)
         assert len(agent.children("watcher.worker")) == 2
@@ -104,7 +110,7 @@ def test_a_reload_applies_the_difference(path: Path, site: str, query: Query, ev
         agent.wait_for("1 added, 1 changed, 0 removed, 1 unchanged")
         assert eventually(results(query, "new"), 30)[0] == ("up", 200)
         eventually(lambda: ("down", 503) in results(query, "broken")(), 30)
-        path.write_text(text.replace("workers = 2", "workers = 1"), encoding="utf-8")
+        path.write_text(text.replace("workers = 1", "workers = 2"), encoding="utf-8")
         agent.process.send_signal(signal.SIGHUP)
         agent.wait_for("agent.workers has changed; this takes effect after a restart")
         agent.wait_for("0 added, 1 changed, 1 removed, 1 unchanged")
@@ -126,9 +132,9 @@ def test_a_bad_file_keeps_what_runs(path: Path, query: Query, eventually: Eventu
 
 
 def test_a_killed_worker_is_replaced_and_its_endpoints_are_checked_on(
-    path: Path, query: Query, eventually: Eventually
+    for_two: Path, query: Query, eventually: Eventually
 ) -> None:
-    with AgentProcess(path) as agent:
+    with AgentProcess(for_two) as agent:
         eventually(results(query, "page"), 30)
         for worker in agent.children("watcher.worker"):
             os.kill(worker, signal.SIGKILL)
@@ -268,7 +274,7 @@ def test_plugins_discover_endpoints(
 
 def test_a_second_agent_on_the_same_data_directory_is_refused(path: Path) -> None:
     with AgentProcess(path) as agent:
-        agent.wait_for("stored")
+        agent.wait_for("down   broken")
         with AgentProcess(path) as second:
             assert second.process.wait(PATIENCE_S) == 2
             assert second.said("another agent runs with the data directory")

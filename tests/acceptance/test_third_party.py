@@ -86,9 +86,9 @@ def _listens(port: int) -> bool:
 
 
 @pytest.fixture(scope="module", name="environment")
-def fixture_environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def fixture_environment(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Environment:
     """Give a fresh virtual environment with watcher."""
-    return Environment(tmp_path_factory.mktemp("third-party") / "environment")
+    return Environment(tmp_path_factory.mktemp("third-party") / "environment", wheel)
 
 
 def run_agent(environment: Environment, path: Path) -> None:

@@ -19,10 +19,12 @@ Script = Callable[[socket.socket], None]
 
 
 @contextlib.contextmanager
-def scripted(script: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Iterator[int]:
-    """Serve on a free port, which is given; the script gets each connection, after its TLS handshake if any."""
+def scripted(
+    script: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+) -> Iterator[int]:
+    """Serve on a port, else a free one, which is given; the script gets each connection, after any TLS handshake."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, 0), family=family)
+    listener = socket.create_server((host, port), family=family)
     thread = threading.Thread(target=_serve, args=(listener, script, tls), daemon=True)
     thread.start()
     try:

@@ -74,6 +74,60 @@ def test_lines_blocks_and_marks_come_whole_however_they_are_cut() -> None:
     assert exchange.connect_us >= 0
 
 
+@pytest.mark.parametrize("pieces", [(b"x" * 20 + b"\n",), (b"x" * 15, b"x" * 5 + b"\n")])
+def test_a_line_beyond_the_limit_is_refused_though_it_came_whole(pieces: tuple[bytes, ...]) -> None:
+    def act(connection: socket.socket) -> None:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.01)
+        connection.recv(1)
+
+    for limit, words in ((20, b"x" * 20), (19, "more than 19 bytes without '\\n'")):
+        with peer(act) as port:
+            value, _ = talk(port, lambda conversation, limit=limit: conversation.read_line(limit))
+        assert (value.detail if isinstance(value, ProbeError) else value) == words
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_greeting_that_comes_with_the_end_of_the_handshake_is_heard(
+    version: ssl.TLSVersion, authority: trustme.CA, tmp_path
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    context.maximum_version = version
+
+    def act(connection: socket.socket) -> None:
+        came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(came, goes, server_side=True)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                connection.sendall(goes.read())
+                came.write(connection.recv(65_536))
+        tls.write(b"220 ready\r\n")
+        connection.sendall(goes.read())  # one segment, with the Finished of TLS 1.2
+        connection.recv(1)
+
+    with peer(act) as port:
+        value, exchange = talk(port, Conversation.read_line, options=Tls(ca=tmp_path / "ca.pem"), tls=True)
+    assert value == b"220 ready"
+    assert exchange.ttfb_us is not None and exchange.tls_us > 0
+
+
+def test_a_deadline_that_comes_in_another_wait_disturbs_that_not_and_ends_the_next() -> None:
+    def say(conversation: Conversation) -> None:
+        gevent.sleep(0.2)
+        conversation.receive()
+
+    with peer(lambda connection: connection.recv(1)) as port, gevent.Timeout(10):
+        error, exchange = talk(port, say, timeout_s=0.1)
+    assert (error.reason, error.detail) == (Reason.TIMEOUT, "timeout in ttfb")
+    assert exchange.ttfb_us >= 0
+
+
 def test_each_wait_is_in_its_phase() -> None:
     def act(connection: socket.socket) -> None:
         time.sleep(PAUSE_S)

@@ -39,7 +39,7 @@ class Catalogue:
         """Answer."""
         if not self.configured:
             return None
-        if isinstance(self.plain, Exception):
+        if isinstance(self.plain, BaseException):
             raise self.plain
         return [*self.plain, *(Discovery(find, EVERY_S) for find in self.finds)]
 
@@ -291,12 +291,16 @@ def test_tables_with_a_mistake_keep_what_is_there(place: Place, catalogue: Catal
     assert list(place.names()) == ["a"]
 
 
-def test_a_plugin_that_breaks_at_a_reload_goes_on_as_it_was(place: Place, catalogue: Catalogue) -> None:
+@pytest.mark.parametrize("error", [LookupError("no catalogue"), SystemExit("no catalogue")])
+def test_a_plugin_that_breaks_at_a_reload_goes_on_as_it_was(
+    place: Place, catalogue: Catalogue, error: BaseException
+) -> None:
     here = [table("a")]
     catalogue.finds = [lambda: here]
     place.ask()
-    catalogue.plain = LookupError("no catalogue")
-    assert place.ask() == ["plugin:catalogue: LookupError: no catalogue; its endpoints stay as they are"]
+    catalogue.plain = error
+    kind = type(error).__name__
+    assert place.ask() == [f"plugin:catalogue: {kind}: no catalogue; its endpoints stay as they are"]
     here.append(table("b"))
     assert place.later() == ["plugin:catalogue: 1 added"]
 

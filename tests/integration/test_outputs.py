@@ -131,7 +131,7 @@ def test_receivers_that_are_dead_or_silent_slow_down_nothing(
     with scripted(never) as port:
         worker = start(
             room=10,
-            otlp={"url": f"http://127.0.0.1:{port}/", "every": 1, "timeout": 30},
+            otlp={"url": f"http://127.0.0.1:{port}/", "interval": 1, "timeout": 30},
             statsd={"address": f"unix:{tmp_path}/none.socket"},
             ndjson={"path": str(tmp_path / "a.ndjson")},
         )

@@ -355,6 +355,7 @@ def test_a_url_that_asks_for_nothing_that_there_is(url: str, words: str) -> None
     ("written", "complaint"),
     [
         ({"rcode": "NXDOMAIN", "answers": "192.0.2.1"}, "answers go with rcode NOERROR"),
+        ({"answers": []}, "an empty list of answers checks nothing"),
         ({"only": True}, "give these"),
         ({"only": True, "answers": {"absent": True}}, "give these"),
         ({"rcode": "NXDOMAN"}, 'did you mean "NXDOMAIN"?'),

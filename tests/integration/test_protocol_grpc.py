@@ -66,6 +66,22 @@ def test_over_tls(ports: list[str], ca_file: str) -> None:
     assert check(url).reason is Reason.CERTIFICATE
 
 
+def test_a_host_beyond_ascii_is_named_as_in_the_dns() -> None:
+    heard: list[bytes] = []
+
+    def script(peer) -> None:
+        server = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        server.initiate_connection()
+        while not heard:
+            for event in server.receive_data(peer.recv(65_536)):
+                if isinstance(event, h2.events.RequestReceived):
+                    heard.append(dict(event.headers)[b":authority"])
+
+    with scripted(script) as port:
+        check(f"grpc://straße.example:{port}", address="127.0.0.1")
+        assert heard == [b"xn--strae-oqa.example:%d" % port]  # IDNA 2008 (RFC 5891): a name of its own, not strasse
+
+
 def test_headers_go_along_as_metadata(ports: list[str]) -> None:
     url = f"grpc://127.0.0.1:{ports[3]}"
     assert check(url, headers={"Authorization": "Bearer let-me-in", "Host": "shop.example"}).detail is None
@@ -150,6 +166,43 @@ def test_each_way_to_fail_has_its_reason(script: Callable, reason: Reason, words
         result = check(f"grpc://127.0.0.1:{port}", timeout_s=0.5)
     assert (result.status, result.reason) == (Status.DOWN, reason)
     assert words in result.detail and "\n" not in result.detail
+
+
+GOAWAY = b"\0\0\x08\x07\0\0\0\0\0" + (2**31 - 1).to_bytes(4) + b"\0\0\0\0"  # RFC 9113, 6.8: graceful, NO_ERROR
+TOO_LATE = GOAWAY[:9] + (0).to_bytes(4) + GOAWAY[13:]  # the same, and the call was not taken
+
+
+def leaving(*order: bytes | None) -> Callable[..., None]:
+    """Make a script whose server sends these, with its settings before and a good answer in place of None."""
+
+    def script(peer) -> None:
+        server = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        server.initiate_connection()
+        while not any(isinstance(event, h2.events.StreamEnded) for event in server.receive_data(peer.recv(65_536))):
+            peer.sendall(server.data_to_send())
+        server.send_headers(1, HEAD)
+        server.send_data(1, b"\0\0\0\0\2\x08\x01")
+        server.send_headers(1, OK, end_stream=True)
+        answer = server.data_to_send()
+        for piece in order:
+            peer.sendall(answer if piece is None else piece)
+        peer.recv(65_536)
+
+    return script
+
+
+@pytest.mark.parametrize("order", [(None, GOAWAY), (GOAWAY, None), (GOAWAY[:3], GOAWAY[3:14], GOAWAY[14:], None)])
+def test_a_server_that_goes_after_this_call_is_up(order: tuple) -> None:
+    with scripted(leaving(b"\0\0\0\4\0\0\0\0\0", *order)) as port:
+        result = check(f"grpc://127.0.0.1:{port}")
+    assert (result.status, result.detail, result.body_bytes) == (Status.UP, None, 7)
+
+
+def test_a_server_that_went_before_this_call_is_down() -> None:
+    with scripted(leaving(b"\0\0\0\4\0\0\0\0\0", TOO_LATE)) as port:
+        result = check(f"grpc://127.0.0.1:{port}")
+    assert (result.status, result.reason) == (Status.DOWN, Reason.CLOSED)
+    assert result.detail == "the server gave up the call: NO_ERROR"
 
 
 @pytest.mark.parametrize(

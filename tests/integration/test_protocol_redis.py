@@ -158,6 +158,15 @@ def test_each_way_to_fail_has_its_reason(script: Callable, reason: Reason, words
     assert words in result.detail and "hunter2" not in result.detail
 
 
+def test_of_a_long_password_no_part_is_told() -> None:
+    """Redis repeats 128 characters of each word of a command that it does not know."""
+    password = "hunter2" * 30
+    line = f"-ERR unknown command 'AUTH', with args beginning with: '{password[:128]}' \r\n"
+    with scripted(says(line.encode())) as port:
+        result = check(f"redis://127.0.0.1:{port}", redis={"password": password})
+    assert result.detail == "ERR unknown command 'AUTH', with args beginning with: '***' "
+
+
 def test_what_is_sent_is_an_array_of_bulk_strings(eventually: Callable) -> None:
     heard: list[bytes] = []
 

@@ -204,6 +204,7 @@ def accepting(frames: bytes) -> Callable:
         (accepting(b""), Reason.CLOSED, "before an answer"),
         (accepting(b"\x81\x05Hel"), Reason.CLOSED, "before an answer"),
         (accepting(b"\x83\x05Hello"), Reason.PROTOCOL, "Opcode"),
+        (lambda peer: accepting(b"\x89\x00" * 10_001)(peer) or silent(peer), Reason.PROTOCOL, "more than 10000 frames"),
         (accepting(b"\x81\x7f\x00\x00\x00\x00\x7f\x00\x00\x00"), Reason.PROTOCOL, "1048576"),
         (silent, Reason.TIMEOUT, "timeout in ttfb"),
     ],
@@ -222,6 +223,23 @@ def test_the_messages_of_the_rfc_are_understood(frames: bytes) -> None:
     """The examples of RFC 6455, 5.7: one frame, two, and two with a ping between."""
     with scripted(accepting(frames)) as port:
         assert check(f"ws://127.0.0.1:{port}/", websocket={"expect": "Hello"}).status is Status.UP
+
+
+GOOD_BYE = b"\x88\x02\x03\xe8"  # the server closes, code 1000
+
+
+def test_a_server_that_closes_right_behind_its_answer_is_up() -> None:
+    with scripted(accepting(b"\x81\x05Hello" + GOOD_BYE)) as port:
+        result = check(f"ws://127.0.0.1:{port}/", websocket={"expect": "Hello"})
+    assert (result.status, result.detail, result.body_bytes) == (Status.UP, None, 5)
+
+
+@pytest.mark.parametrize("option", [{}, {"send": "a"}, {"skip": 1, "send": "a"}, {"skip": 1, "expect": "a"}])
+def test_a_server_that_closed_can_be_told_nothing(option: dict) -> None:
+    with scripted(accepting(b"\x81\x05Hello" + GOOD_BYE)) as port:
+        result = check(f"ws://127.0.0.1:{port}/", websocket=option)
+    assert (result.status, result.reason) == (Status.DOWN, Reason.CLOSED)
+    assert result.detail == "the server closed the connection: 1000 (OK)"
 
 
 @pytest.mark.parametrize(

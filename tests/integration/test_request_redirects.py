@@ -119,9 +119,16 @@ def test_what_was_sent_over_tls_does_not_go_on_in_the_clear(
     site, clear = Site(), Site(PAGE)
     with serving(clear) as (plain_port,), scripted(site, server_tls(authority.issue_cert("127.0.0.1"))) as port:
         site.answers = [to(f"http://127.0.0.1:{plain_port}/")]
-        result = check(f"https://127.0.0.1:{port}/", cookies={"a": "1"}, tls={"ca": ca_file}, transport=transport)
+        result = check(
+            f"https://127.0.0.1:{port}/",
+            cookies={"a": "1"},
+            headers={"X-Api-Key": "hunter2"},
+            tls={"ca": ca_file},
+            transport=transport,
+        )
     assert verdict(result) == (Status.UP, None, 200)
-    assert (site.all("Cookie"), clear.all("Cookie")) == (["a=1"], [None])
+    for field, sent in (("Cookie", "a=1"), ("X-Api-Key", "hunter2")):
+        assert (site.all(field), clear.all(field)) == ([sent], [None])
 
 
 @TRANSPORTS

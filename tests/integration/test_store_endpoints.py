@@ -86,15 +86,15 @@ def test_brackets_within_strings_are_no_depth(connection: Connection) -> None:
 
 def test_a_sync_stores_every_field(connection: Connection, worker: Connection) -> None:
     whole = EndpointSpec(
-        name="whole", url="https://${HOST}/", interval_s=7.5, timeout_s=0.25, enabled=True,
+        name="whole", url="https://${HOST}/", interval_s=7.5, timeout_s=0.25, priority=3, enabled=True,
         labels={"team": "web"}, locations=("fra", "nyc, east"),
         options={"basic_auth": {"username": "u", "password": "${P}"}, "status": ["2xx", 304], "big": 2**60, "no": None},
     )  # fmt: skip
     assert endpoints.sync(connection, [whole], FILE) == Synced(added=1)
     (row,), _ = endpoints.load(worker)
     assert row == {
-        "id": 1, "name": "whole", "url": "https://${HOST}/", "interval_s": 7.5, "timeout_s": 0.25, "enabled": True,
-        "labels": {"team": "web"}, "locations": ["fra", "nyc, east"], "source": FILE,
+        "id": 1, "name": "whole", "url": "https://${HOST}/", "interval_s": 7.5, "timeout_s": 0.25, "priority": 3,
+        "enabled": True, "labels": {"team": "web"}, "locations": ["fra", "nyc, east"], "source": FILE,
         "options": {
             "basic_auth": {"username": "u", "password": "${P}"}, "status": ["2xx", 304], "big": 2**60, "no": None,
         },
@@ -119,7 +119,8 @@ def test_a_sync_touches_only_what_differs(connection: Connection) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"url": "https://example.com/2"}, {"interval_s": 61.0}, {"timeout_s": 9.0}, {"enabled": False},
+        {"url": "https://example.com/2"}, {"interval_s": 61.0}, {"timeout_s": 9.0}, {"priority": -1},
+        {"enabled": False},
         {"labels": {"a": "b"}}, {"locations": ("fra",)}, {"options": {"regex": "x"}},
     ],
 )  # fmt: skip

@@ -400,6 +400,22 @@ def test_an_agent_that_is_alive_is_seen(connection: Connection) -> None:
     assert rows == [(True, True)]
 
 
+def test_how_well_a_worker_measured_is_kept_as_long_as_results_are(connection: Connection) -> None:
+    agent = agents.register(connection, "fra", "host1", "default", "0.1", "kernel")
+    row = {
+        "checks": 100, "missed": 4, "shed": 3, "lag_p99_us": 900, "late_p99_us": 1_000, "canary_checks": 60,
+        "error_p50_us": 80, "error_max_us": None, "suspect": True,
+    }  # fmt: skip
+    agents.add_health(connection, agent, 1, row)
+    names = ", ".join(row)
+    assert execute(connection, f"SELECT agent_id, worker, {names} FROM agent_health") == [(agent, 1, *row.values())]
+    agents.forget_health(connection, 90)
+    assert execute(connection, "SELECT count(*) FROM agent_health") == [(1,)]
+    execute(connection, "UPDATE agent_health SET time = now() - interval '91 days'")
+    agents.forget_health(connection, 90)
+    assert execute(connection, "SELECT count(*) FROM agent_health") == [(0,)]
+
+
 def test_the_status_of_each_endpoint_is_its_last_result(connection: Connection) -> None:
     for name in ("a", "b", "never", "off"):
         execute(connection, "INSERT INTO endpoints (name, url) VALUES (%s, 'https://example.com/')", name)

@@ -16,6 +16,7 @@ from scripted import answers, page, regex_option, request, reset, scripted, serv
 from watcher.errors import ProbeError
 from watcher.models import Endpoint, Reason, Status
 from watcher.plan import compile_plan
+from watcher.plugins.assertions.contains import Text
 from watcher.plugins.request.body import Body
 from watcher.probe import inspect, probe
 from watcher.transport import Deadline, MeasuredAdapter, Resolver, Route, Trust
@@ -438,3 +439,19 @@ def test_a_before_that_takes_all_of_the_timeout_is_the_plugins_fault(plugins) ->
         plan = compile_plan(Endpoint(name=url, url=url, timeout_s=0.1), plugins)
         result = probe(plan._replace(before=(lambda prepared: gevent.sleep(30),)))
     assert verdict(result) == (Status.MISSED, Reason.PLUGIN, None)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_a_coded_body_that_breaks_off_is_no_page(check, coding: str) -> None:
+    text = "".join(map(str, range(5000))).encode()
+    whole = gzip.compress(text) if coding == "gzip" else brotli.compress(text)
+    half = page(whole[: len(whole) // 2], f"Content-Encoding: {coding}")
+    with scripted(answers(half)) as port:
+        result = check(f"http://127.0.0.1:{port}/", contains=(Text(text="no such words", absent=True),))
+    assert (result.status, result.reason) == (Status.DOWN, Reason.PROTOCOL)
+    assert f"breaks off inside its {coding}" in result.detail
+
+
+def test_a_zone_that_is_no_interface_is_a_mistake_of_the_configuration(check) -> None:
+    result = check("tcp://[fe80::1%25nosuch0]:9")
+    assert (result.status, result.reason) == (Status.MISSED, Reason.CONFIG)

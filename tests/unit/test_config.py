@@ -118,11 +118,13 @@ def test_every_core_key_is_taken(tmp_path: Path) -> None:
     name = "a"
     interval = "5m"
     timeout = "500ms"
+    priority = -7
     enabled = false
     labels = { team = "web" }
     locations = ["eu", "us"]
     """
     spec = one(tmp_path, text)
+    assert spec.priority == config.endpoint(spec, option_types()).priority == -7
     assert (spec.name, spec.interval_s, spec.timeout_s, spec.enabled) == ("a", 300.0, 0.5, False)
     assert (spec.labels, spec.locations) == ({"team": "web"}, ("eu", "us"))
 
@@ -271,7 +273,7 @@ def test_reports_all_mistakes_of_all_files_at_once(tmp_path: Path) -> None:
         a='[defaults]\nzzz = 1\nname = "d"\n[[endpoints]]\nname = "c"\nurl = "https://c.example/"\nmost = "x"',
     )
     assert [line.rsplit(": ", 1)[0] if "none" in line else ": ".join(line.split(": ")[:3]) for line in lines] == [
-        "main.toml: x: unknown key; known are database, agent, plugins, defaults, endpoints, include",
+        "main.toml: x: unknown key; known are database, agent, accuracy, plugins, defaults, endpoints, include",
         "main.toml: include: none.toml",
         "main.toml: database.dsn: " + lines[2].split(": ")[2],
         "main.toml: agent.workers: " + lines[3].split(": ")[2],
@@ -411,3 +413,22 @@ def test_options_are_shown_without_secrets() -> None:
     assert config.masked({"login": {"user": "me", "password": "hunter2"}}, plain) == {
         "login": {"user": "me", "password": "***"}
     }
+
+
+def test_a_priority_has_bounds_and_none_is_0(tmp_path: Path) -> None:
+    assert one(tmp_path, "").priority == 0
+    row = {"name": "a", "url": "https://a.example/"}
+    assert config.endpoint(row, option_types()).priority == 0
+    for wrong in ("101", "-101"):
+        (line,) = mistakes_in(tmp_path, f'[[endpoints]]\nurl = "https://a.example/"\npriority = {wrong}')
+        assert line.endswith(f"priority: must be from -100 to 100, got {wrong}")
+
+
+def test_the_accuracy_is_read_with_the_rest(tmp_path: Path) -> None:
+    loaded = load(tmp_path, '[accuracy]\nmax_lag = "50ms"\nwitnesses = ["gateway", "tcp://192.0.2.1:443"]')
+    accuracy = loaded.settings.accuracy
+    assert (accuracy.max_lag_s, accuracy.max_late_s) == (0.05, 0.5)
+    assert accuracy.witnesses == ("gateway", "tcp://192.0.2.1:443")
+    assert load(tmp_path, "").settings.accuracy == config.Accuracy()
+    (line,) = mistakes_in(tmp_path, '[accuracy]\nmax_lagg = 1')
+    assert 'accuracy.max_lagg: unknown key; did you mean "max_lag"?' in line

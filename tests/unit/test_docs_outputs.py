@@ -82,7 +82,7 @@ def test_the_reference_has_every_key_and_loads(
     tmp_path: Path, types: SettingsTypes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTLP_TOKEN", "x")
-    block = REFERENCE.partition("# Outputs: ")[2].partition("\n")[2].partition("\n[defaults]")[0]
+    block = REFERENCE.partition("# Outputs: ")[2].partition("\n")[2].partition("\n# Discovery: ")[0]
     (tmp_path / "collector.pem").touch()
     text = re.sub(r"^# ?", "", block, flags=re.M).replace("/var/log/watcher", str(tmp_path)).replace("/etc/ssl", ".")
     (tmp_path / "main.toml").write_text(text)

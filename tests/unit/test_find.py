@@ -33,6 +33,19 @@ def test_it_is_due_at_once_and_again_after_its_interval() -> None:
     assert not find.is_due(129.9) and find.is_due(130.0)
 
 
+def test_where_no_thread_can_be_made_it_stays_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    find = Find(Discovery(lambda: [], 30))
+    with monkeypatch.context() as limits:
+        limits.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError):
+            find.start(0.0)
+    assert find.is_due(1.0)
+    assert run(find, 1.0) == ([], None)
+
+
 def test_it_never_runs_twice_at_once_and_the_interval_counts_from_its_return() -> None:
     gate = threading.Event()
     find = Find(Discovery(lambda: [gate.wait()], 30))

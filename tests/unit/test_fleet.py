@@ -155,3 +155,19 @@ def test_what_is_told_of_plugins_is_nobody_elses_to_change() -> None:
     fleet.forget(0)
     fleet.plugins()["regex"]["calls"] = 100
     assert fleet.plugins() == {"regex": figures(1, 1)}
+
+
+def test_the_worst_worker_is_told_of_and_all_that_is_shed_is_summed() -> None:
+    fleet = Fleet()
+    fleet.hear(line(0, shed=7, shedding_permille=300, suspect=True, error_max_us=7200), 0.0)
+    fleet.hear(line(1, pid=2, shed=5, shedding_permille=510, network_away=True, error_max_us=None), 0.0)
+    totals = fleet.totals(0.0)
+    assert (totals.shed, totals.shedding_permille, totals.suspect, totals.network_away) == (12, 510, 1, 1)
+    assert totals.troubles() == [
+        "saturated, shedding 51 %",
+        "numbers are suspect: read 7.20 ms too long",
+        "own network away",
+    ]
+    fleet.forget(0)
+    assert fleet.totals(0.0).shed == 12
+    assert not Fleet().totals(0.0).troubles()

@@ -110,7 +110,7 @@ def test_hook_endpoints(tmp_path: Path) -> None:
     plugins = plugged.manager()
     plugins.register(example("watcher_endpoints")[0], "shops")
     (tmp_path / "hosts.txt").write_text("a.test\nb.test\n")
-    own = {"shops": {"files": ["hosts.txt", "none.txt"], "every": "30s"}}
+    own = {"shops": {"files": ["hosts.txt", "none.txt"], "interval": "30s"}}
     found, mistakes = plugged.settings(plugins, own, tmp_path)
     assert not mistakes
     ((discovery,),) = plugins.hook.watcher_endpoints(settings=found)

@@ -128,3 +128,11 @@ def test_a_summary_tells_of_all_the_time_since_the_last_one() -> None:
     given = since.over(quiet, now=70.0)
     assert (given.checks_per_s, given.lag_p99_us, given.late_p99_us) == (1.0, 900, 2)
     assert since.over(Totals(checks=160), now=80.0).checks_per_s == 0.0
+
+
+def test_a_summary_says_that_the_agent_is_saturated(fleet: Fleet, journal: Journal) -> None:
+    hear(fleet, shedding_permille=305, suspect=True, error_max_us=6_000)
+    journal.close(0.0)
+    assert lines(journal)[-1].endswith(
+        "; database ok; saturated, shedding 30.5 %; numbers are suspect: read 6.00 ms too long"
+    )

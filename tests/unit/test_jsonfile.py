@@ -20,7 +20,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["figures.json"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": "b"}', "\xff"])
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": "b"}', "\xff", '{"\xff": 1}'])
 def test_what_is_of_no_use_is_nothing(tmp_path: Path, text: str) -> None:
     path = tmp_path / "figures.json"
     assert jsonfile.read(path, dict[str, int]) is None

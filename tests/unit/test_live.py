@@ -156,3 +156,12 @@ def test_no_color_is_honoured(terminal: Terminal, monkeypatch: pytest.MonkeyPatc
     live = LiveTable(fleet_of(3, 1), "watcher", terminal, clock=lambda: NOON_S)
     live.close(0.0)
     assert "\x1b[31m" not in terminal.getvalue() and "\x1b[32m" not in terminal.getvalue()
+
+
+def test_a_saturated_agent_has_a_line_for_that() -> None:
+    fleet = fleet_of(60)
+    assert not [line for line in shown(fleet, 80, 23) if "saturated" in line]
+    fleet.hear({"worker": 1, "shedding_permille": 300}, 0.0)
+    lines = shown(fleet, 80, 23)
+    assert lines[4] == "saturated, shedding 30 %"
+    assert len(lines) <= 23

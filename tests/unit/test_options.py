@@ -65,7 +65,7 @@ def test_only_what_came_from_the_environment_is_taken_for_a_number() -> None:
         ("patern", 'unknown option "patern"; did you mean "pattern"? (watcher plugins lists what is installed)'),
         ("intervall", 'unknown option "intervall"; did you mean "interval"? (watcher plugins lists what is installed)'),
         ("token_fil", 'unknown option "token_fil"; did you mean "token_file"? (watcher plugins'),
-        ("zzz", 'unknown option "zzz"; (watcher plugins lists what is installed)'),
+        ("zzz", 'unknown option "zzz" (watcher plugins lists what is installed)'),
         ("asleep", 'unknown option "asleep"; the plugin "asleep" is installed but was not chosen to be loaded'),
     ],
 )
@@ -96,6 +96,10 @@ def test_messages_hold_no_secret(
     types = options.OptionTypes({"login": (Annotated[Login, telling], "imagined")})
     _, (line,) = convert(types, {"login": {"user": "${U}"} | password}, P="hunter2", U="somebody")
     assert line in ("login: ${U} with *** is no good", "login: ${U} with ${P} is no good")
+
+
+def test_messages_do_not_show_what_stands_in_the_place_of_a_table_with_a_secret() -> None:
+    assert convert(option_types(), {"login": "me:hunter2"})[1] == ["login: expected a table, got a string"]
 
 
 def test_messages_hide_the_passwords_of_urls() -> None:

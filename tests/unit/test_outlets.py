@@ -9,8 +9,10 @@ from typing import Any
 
 import gevent
 import plugged
+import pytest
 from gevent.event import Event
 
+import watcher.outlets
 from watcher import Endpoint, Incident, Result, Status, hookimpl
 from watcher.config import Agent, Database, Settings
 from watcher.outlets import INCIDENTS_MAX, RESULTS_MAX, Outlets
@@ -59,7 +61,7 @@ class Configured:
     @hookimpl
     def watcher_output(self, settings: Settings) -> Any:
         """Give it, or break."""
-        if isinstance(self.output, Exception):
+        if isinstance(self.output, BaseException):
             raise self.output
         return self.output if settings.agent.location == "here" else None
 
@@ -76,6 +78,17 @@ class Hanging(Sink):
         self.begun.set()
         self.let_go.wait()
         super().__call__(what)
+
+
+class Paced(Sink):
+    """An output with a pace."""
+
+    def __init__(self, every_s: Any) -> None:
+        super().__init__()
+        self.every_s = every_s
+
+    def flush(self) -> None:
+        """Do nothing."""
 
 
 class Exporting(Sink):
@@ -174,14 +187,45 @@ def test_nothing_waits_for_plugins_that_want_nothing() -> None:
 def test_an_output_that_cannot_be_made_is_told_of_and_left_out() -> None:
     works = Sink()
     made, failures = outlets(
-        breaks=Configured(OSError("no such directory")), wrong=Configured(5), works=Configured(works)
+        breaks=Configured(OSError("no such directory")),
+        wrong=Configured(5),
+        exits=Configured(SystemExit("bye")),
+        paced=Configured(Paced("soon")),
+        works=Configured(works),
     )
     with served(made):
         made.results([RESULT])
         until(lambda: works.got)
     assert sorted(failures) == [
-        ("breaks", "no such directory"), ("wrong", "watcher_output gives nothing that can be called, but 5")
-    ]  # fmt: skip
+        ("breaks", "no such directory"),
+        ("exits", "bye"),
+        ("paced", "could not convert string to float: 'soon'"),
+        ("wrong", "watcher_output gives nothing that can be called, but 5"),
+    ]
+
+
+def test_one_that_is_not_there_in_time_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stubborn:
+        """A plugin that tries until its receiver is there."""
+
+        @staticmethod
+        @hookimpl
+        def watcher_output() -> Any:
+            """Wait for ever."""
+            while True:
+                try:
+                    Event().wait()
+                except Exception:  # pylint: disable=broad-exception-caught  # as such plugins do
+                    pass
+
+    monkeypatch.setattr(watcher.outlets, "MAKE_S", 0.02)
+    works = Sink()
+    with gevent.Timeout(10):
+        made, failures = outlets(stubborn=Stubborn(), works=Configured(works))
+    with served(made):
+        made.results([RESULT])
+        until(lambda: works.got)
+    assert failures == [("stubborn", "watcher_output gave no output in 0.02 s")]
 
 
 def test_one_with_a_pace_is_flushed_though_nothing_comes_and_while_much_does() -> None:
@@ -240,8 +284,9 @@ def test_drops_are_told_once_a_minute_while_there_are_more() -> None:
     assert len(list(made.complaints(62.0, again_s=0))) == 1  # the last word
 
 
-def test_a_timeout_that_an_output_lets_out_ends_nothing() -> None:
-    late = Sink(gevent.Timeout(1))
+@pytest.mark.parametrize("error", [gevent.Timeout(1), SystemExit("bye")])
+def test_nothing_that_an_output_lets_out_ends_the_process(error: BaseException) -> None:
+    late = Sink(error)
     made, failures = outlets(late=Configured(late))
     with served(made):
         made.results([RESULT])

@@ -95,7 +95,7 @@ def test_secrets_are_not_in_messages(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("text", "said"),
     [
         ("plugins = 3", "plugins: expected a table, got 3; write [plugins.NAME] above its keys"),
-        ("[plugins]\npond = 3", "plugins.pond: expected a table, got 3"),
+        ("[plugins]\npond = 3", "plugins.pond: expected a table, got a number"),
         ('[plugins.lakes]\nhost = "a"', "plugins.lakes: expected a list of tables, got a table"),
         ('[[plugins.pond]]\nhost = "a"', "plugins.pond: expected a table, got a list"),
         ("[plugins.pond]", 'plugins.pond: "host" is missing; add "host"'),

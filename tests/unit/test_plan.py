@@ -15,7 +15,7 @@ from watcher.transport.exchange import Exchange
 class Recorder:
     """A plugin that probes `test:` URLs and counts how often it is asked."""
 
-    def __init__(self, steps: object = None, error: Exception | None = None) -> None:
+    def __init__(self, steps: object = None, error: BaseException | None = None) -> None:
         self.asked: list[str] = []
         self.steps = steps
         self.error = error
@@ -85,6 +85,7 @@ def test_steps_come_as_functions_objects_and_lists() -> None:
     [
         (Recorder(), "gopher://x", "no plugin probes gopher: URLs"),
         (Recorder(error=KeyError("boom")), "test://x", "KeyError: 'boom'"),
+        (Recorder(error=SystemExit("boom")), "test://x", "SystemExit: boom"),
         (Recorder(steps="text"), "test://x", "a step must be"),
     ],
 )

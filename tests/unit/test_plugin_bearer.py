@@ -99,6 +99,13 @@ def test_a_file_without_a_token_is_no_fault_of_the_site(tmp_path: Path, content:
     assert sent(step) == "Bearer there"
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+    with pytest.raises(ProbeError, match="is no regular file") as caught:
+        sent(step_of(tmp_path / "token"))
+    assert caught.value.reason is Reason.CREDENTIALS
+
+
 def test_the_token_does_not_show() -> None:
     endpoint = plugged.endpoint(PLUGINS, bearer="hunter2")
     assert "hunter2" not in repr(endpoint)

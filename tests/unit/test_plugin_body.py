@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import json
 import math
 from email.message import Message
@@ -147,8 +148,14 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_no_body(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Is a directory"):
+    with pytest.raises(ValueError, match="is no regular file"):
         plugged.prepared(PLUGINS, body={"file": str(tmp_path)})
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.xml")
+    with pytest.raises(ValueError, match="is no regular file"):
+        plugged.prepared(PLUGINS, body={"file": str(tmp_path / "pipe.xml")})
 
 
 def test_a_file_over_16_mib_is_refused_and_one_of_16_mib_is_not(tmp_path: Path) -> None:

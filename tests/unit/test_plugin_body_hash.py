@@ -49,6 +49,12 @@ def test_another_page_is_down_unless_it_is_asked_otherwise() -> None:
     assert step([ABC, MILLION_A]).examine(response(b"")) == Failure(words + " or 1 more")
 
 
+def test_a_compressed_page_that_is_longer_than_max_body_was_cut_too() -> None:
+    """How long it is shows when it is decompressed: `response` keeps 1 MiB, as checks do."""
+    found = step(ABC).examine(response(gzip.compress(b"a" * 2_000_000), headers={"Content-Encoding": "gzip"}))
+    assert found == Failure("body_hash: the page is longer than max_body; raise max_body above its size", Reason.CONFIG)
+
+
 def test_a_page_that_was_cut_cannot_be_judged_by_its_whole_hash() -> None:
     assert step(ABC).examine(response(b"abc", truncated=True)) == Failure(
         "body_hash: the page is longer than max_body; raise max_body above its size", Reason.CONFIG

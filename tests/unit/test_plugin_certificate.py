@@ -178,6 +178,9 @@ def test_where_there_may_be_one_it_is_judged(url: str) -> None:
     ("written", "complaint"),
     [
         ({"certificate": -1}, "certificate: days cannot be less than 0"),
+        ({"certificate": {"issuer": []}}, "certificate: an empty list checks nothing"),
+        ({"certificate": {"names": []}}, "certificate: an empty list checks nothing"),
+        ({"certificate": {"fingerprint": []}}, "certificate: an empty list checks nothing"),
         ({"certificate": {"days": 14, "degraded_days": 14}}, "certificate: degraded_days 14 must be more than days 14"),
         ({"certificate": {"fingerprint": "ab:cd"}}, "certificate: fingerprint 'abcd' is no SHA-256"),
         ({"certificate": "soon"}, 'certificate: expected a number or a table, got "soon"'),

@@ -76,6 +76,11 @@ def test_an_expression_must_be_true_and_a_comparison_says_what_it_found(expressi
         ({"path": "ready", "equals": 1}, "json: ready is true, wanted 1"),
         ({"path": "count", "equals": "3"}, 'json: count is 3, wanted "3"'),
         ({"path": "checks[].name", "equals": ["db", "queue"]}, None),
+        ({"path": "[count, load]", "equals": [3.0, 0.95]}, None),
+        ({"path": "[count, load]", "equals": [3]}, "json: [count, load] is [3,0.95], wanted [3]"),
+        ({"path": "[[ready]]", "equals": [[1]]}, "json: [[ready]] is [[true]], wanted [[1]]"),
+        ({"path": "{a: ready}", "equals": {"a": 1}}, 'json: {a: ready} is {"a":true}, wanted {"a":1}'),
+        ({"path": "{a: ready}", "equals": {"b": True}}, 'json: {a: ready} is {"a":true}, wanted {"b":true}'),
         ({"path": "checks[0]", "equals": {"up": True, "name": "db"}}, None),
         ({"path": "load", "min": 0.95, "max": 0.95}, None),
         ({"path": "load", "max": 0.9}, "json: load is 0.95, wanted at most 0.9"),
@@ -125,6 +130,13 @@ def test_what_makes_it_down_goes_before_what_makes_it_degraded() -> None:
 def test_a_page_that_is_no_json_is_down(page: bytes, said: str | None) -> None:
     found = words("status == 'ok'", page)
     assert found == said or (said and found and found.startswith(said))
+
+
+@pytest.mark.parametrize("written", ["to_string(@) == 'x'", {"path": "@", "matches": "x"}, {"path": "@", "equals": []}])
+def test_no_depth_of_a_page_is_too_much_for_what_is_asked_of_it(written: Any) -> None:
+    for depth in range(880, 1000, 3):  # a little more than 1,000 can be read from here; the question needs depth itself
+        found = judge(written, b"[" * depth + b"]" * depth)
+        assert found.detail.startswith(("json: to_string(@) is ", "json: @ is ", "json: the page is nested too deeply"))
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,7 @@ def test_a_dead_token_endpoint_is_not_hammered(site: Endpoint, clock: list[float
         ((302, "http://127.0.0.1:9/"), "it answered 302"),
         ((200, "<html>"), "its answer holds no access_token"),
         ((200, ["access_token"]), "its answer holds no access_token"),
+        ((200, "[" * 100_000), "its answer holds no access_token"),
         ((200, {"access_token": "a\r\nb: c"}), "its answer holds no access_token"),
         ((200, {"access_token": "a", "token_type": "mac"}), "its token is not of the type Bearer"),
     ],
@@ -269,6 +270,8 @@ def test_secrets_do_not_show() -> None:
     ("written", "complaint"),
     [
         ({"token_url": "login.test"}, "oauth2: token_url must be like https://"),
+        ({"token_url": "https://login.test:65536/"}, "oauth2: token_url must be like https://"),
+        ({"token_url": "https://[::1/"}, "oauth2: token_url must be like https://"),
         ({"token_url": "https://u:hunter2@login.test/"}, "oauth2: token_url must be like https://"),
         ({"timeout": "2m"}, "oauth2: timeout 120 s is not between 100ms and 60s"),
         ({"params": {"scope": "a"}}, "oauth2: params cannot hold scope"),

@@ -240,7 +240,18 @@ def test_the_body_is_what_the_json_of_the_specification_says(receiver: Receiver)
     ("table", "said"),
     [
         ({"url": "collector:4318"}, 'plugins.otlp: url is no URL such as "https://collector.example/path"'),
-        ({"every": "10m"}, "plugins.otlp: every must be from 1 to 300 seconds, got 600"),
+        ({"url": "http://[::1"}, 'plugins.otlp: url is no URL such as "https://collector.example/path"'),
+        ({"url": "http://a:99999/"}, 'plugins.otlp: url is no URL such as "https://collector.example/path"'),
+        (
+            {"url": "http://u:hunter2@a/"},
+            "plugins.otlp: url holds a user or password, which would be shown; give Authorization among headers",
+        ),
+        (
+            {"headers": {"X-Scope": "€"}},
+            "plugins.otlp: the value of X-Scope has a line end, a blank at an end, or a character beyond Latin-1",
+        ),
+        ({"headers": {"Content-Length": "5"}}, "plugins.otlp: Content-Length follows from the body and cannot be set"),
+        ({"interval": "10m"}, "plugins.otlp: interval must be from 1 to 300 seconds, got 600"),
         ({"timeout": 60}, "plugins.otlp: timeout must be above 0 and at most 30 seconds, got 60"),
         ({"max_series": 0}, "plugins.otlp.max_series: expected a whole number from 1 to 1000000, got 0"),
         ({"ca": "none.pem"}, "plugins.otlp: ca: there is no file /none.pem"),

@@ -151,6 +151,23 @@ def test_an_index_and_gzip(tmp_path: Path, site: Site) -> None:
     assert site.asked == ["/sitemap.xml", "/a.xml.gz", "/b.xml"]
 
 
+@pytest.mark.parametrize("end", [b"", b"\0" * 20_000])
+def test_gzip_of_several_members(tmp_path: Path, site: Site, end: bytes) -> None:
+    """RFC 1952, section 2.2; zeros at the end are what tapes and block devices leave, and `gzip -d` passes over."""
+    site.add("/plain.xml", "/1", "/2")
+    content = site.pages["/plain.xml"]
+    site.pages["/sitemap.xml"] = b"".join(gzip.compress(part) for part in (content[:50], b"", content[50:])) + end
+    assert urls(found(tmp_path, site)) == [f"{site.url}/1", f"{site.url}/2"]
+
+
+def test_an_authority_that_is_not_there_is_an_error_in_plain_words(tmp_path: Path) -> None:
+    site = Site()
+    site.server_close()
+    site.scheme = "https"
+    with pytest.raises(ValueError, match="cannot be read: .*nowhere.pem"):
+        found(tmp_path, site, f'ca = "{tmp_path}/nowhere.pem"')
+
+
 def test_include_and_exclude(tmp_path: Path, site: Site) -> None:
     site.add("/sitemap.xml", "/shop/1", "/shop/old/2", "/blog/3")
     text = 'include = ["*/shop/*"]\nexclude = ["*/old/*"]\nname = "{host}{path}"'

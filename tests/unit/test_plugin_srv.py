@@ -115,6 +115,8 @@ def test_resolver(text: str, address: str, port: int) -> None:
     [
         ("records = []", "records is empty"),
         ('records = ["a b"]', "'a b' is no name of a record"),
+        ('records = ["_http._tcp.a..b"]', "'_http._tcp.a..b' is no name of a record"),
+        (f'records = ["_http._tcp.{"a" * 64}.b"]', "is no name of a record"),
         ('records = ["_imap._tcp.h"]', '_imap._tcp.h does not tell the scheme; add url = "tcp://{host}:{port}"'),
         ('records = ["_http._tcp.h"]\nresolver = "dns.example"', "resolver 'dns.example' is no address"),
         ('records = ["_http._tcp.h"]\nresolver = "[::1]:0"', "resolver '[::1]:0' is no address"),

@@ -126,6 +126,9 @@ def test_no_name_breaks_the_grammar(server: socket.socket, dialect: str, name: s
     assert dialect == "statsd" or all(len(match["tags"].split(",")) in (3, 4) for match in found)
 
 
+PREFIX = r"plugins.statsd.prefix: expected a string that matches ^[A-Za-z][A-Za-z0-9_.-]*\Z, got "
+
+
 @pytest.mark.parametrize("dialect", ["dogstatsd", "statsd"])
 def test_no_secret_of_a_url_is_sent(server: socket.socket, dialect: str) -> None:
     endpoint = Endpoint(name="https://x.test/?token=hunter2", url="https://x.test/?token=hunter2")
@@ -232,9 +235,15 @@ def test_a_name_is_looked_up_again(server: socket.socket, monkeypatch: pytest.Mo
     [
         ({"address": "dsd.test"}, 'plugins.statsd: address "dsd.test" is neither "HOST:PORT" nor "unix:/PATH"'),
         ({"address": "unix:"}, 'plugins.statsd: address "unix:" is neither "HOST:PORT" nor "unix:/PATH"'),
-        ({"address": "a:99999"}, "plugins.statsd: Port out of range 0-65535"),
+        ({"address": "a:99999"}, 'plugins.statsd: address "a:99999" is neither "HOST:PORT" nor "unix:/PATH"'),
+        ({"address": "a:0"}, 'plugins.statsd: address "a:0" is neither "HOST:PORT" nor "unix:/PATH"'),
+        ({"address": "a:1/b"}, 'plugins.statsd: address "a:1/b" is neither "HOST:PORT" nor "unix:/PATH"'),
+        ({"address": "[::1"}, 'plugins.statsd: address "[::1" is neither "HOST:PORT" nor "unix:/PATH"'),
+        ({"address": "unix:dsd"}, 'plugins.statsd: address "unix:dsd" is neither "HOST:PORT" nor "unix:/PATH"'),
         ({"dialect": "influx"}, 'plugins.statsd.dialect: expected one of "dogstatsd", "statsd", got "influx"'),
-        ({"prefix": "a b"}, r'plugins.statsd.prefix: expected a string that matches ^[A-Za-z][\w.-]*$, got "a b"'),
+        ({"prefix": "a b"}, PREFIX + '"a b"'),
+        ({"prefix": "a\n"}, PREFIX + r'"a\n"'),
+        ({"prefix": "é"}, PREFIX + '"é"'),
     ],
 )
 def test_mistakes_are_told(table: dict[str, Any], said: str) -> None:

@@ -14,6 +14,7 @@ from watcher.ledger import Ledger
 from watcher.models import NOT_THE_SITE, Reason, Status
 from watcher.plan import Plan
 from watcher.probe import missed, probe
+from watcher.transport.exchange import Exchange
 
 ENDPOINT = Endpoint(name="x", url="test://x", id=7, timeout_s=0.5)
 
@@ -77,6 +78,48 @@ def test_every_step_runs_and_the_first_failure_is_the_verdict() -> None:
 def test_the_worst_that_steps_say_is_the_verdict(failures: list[Failure], expected: tuple) -> None:
     result = run(fill, *[lambda _response, failure=failure: failure for failure in failures])
     assert (result.status, result.reason, result.detail) == expected
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda _: Failure(5), lambda _: Failure("slow", "latency"), raiser(ProbeError("dns", "x"))]
+)
+def test_a_verdict_of_wrong_types_is_its_plugin_s_fault(wrong) -> None:
+    for result in (run(fill, wrong), run(wrong)):
+        assert (result.status, result.reason) == (Status.MISSED, Reason.PLUGIN)
+        assert "not 5 and" in result.detail or "and 'latency'" in result.detail or "and 'dns'" in result.detail
+
+
+def test_a_clock_that_is_set_while_a_request_is_made_moves_no_deadline() -> None:
+    exchange = Exchange(5.0)
+    until_ns = exchange.deadline_ns
+    exchange.started_ns -= 3_600_000_000_000  # the clock is an hour ahead now
+    exchange.begin_anew()
+    assert until_ns <= exchange.deadline_ns < until_ns + 60_000_000_000
+
+
+def test_phases_that_are_no_numbers_are_too() -> None:
+    def wrong(exchange) -> None:
+        exchange.connect_us = "fast"
+
+    complaints: list = []
+    result = run(wrong, complaints=complaints)
+    assert (result.status, result.reason, result.connect_us, result.latency_us) == (
+        Status.MISSED, Reason.PLUGIN, None, 0
+    )  # fmt: skip
+    assert [name for name, _error in complaints] == ["test"]
+
+
+def test_what_a_plugin_lets_out_is_told_without_the_secrets_in_its_urls() -> None:
+    breaks = raiser(OSError("no https://probe:hunter2@x/?token=hunter3"))
+    for result in (run(fill, breaks), run(breaks)):
+        assert result.detail.startswith("plugin test: OSError: ")
+        assert "hunter" not in result.detail
+
+
+def test_a_detail_is_bounded_and_can_be_written() -> None:
+    assert run(fill, lambda _: Failure("half \ud800" + "x" * 5000)).detail == "half ?" + "x" * 994
+    assert run(lambda exchange: exchange.note("\udc80")).detail == "?"
+    assert run(fill, lambda _: Failure("Größe\n1")).detail == "Größe\n1"
 
 
 def test_the_measurement_is_assessed_where_there_is_no_response_too() -> None:

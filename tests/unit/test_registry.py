@@ -83,6 +83,7 @@ def test_a_name_that_no_plugin_has_is_a_mistake(monkeypatch: pytest.MonkeyPatch)
         ("import not_there", "ModuleNotFoundError: No module named 'not_there'"),
         ("1 +", "SyntaxError"),
         ("raise RuntimeError('no licence')", "RuntimeError: no licence"),
+        ("import sys\nsys.exit('no licence')", "SystemExit: no licence"),
         ("x = 1", "implements no hook; decorate functions named watcher_… with watcher.hookimpl"),
         ("from watcher import hookimpl\n@hookimpl\ndef watcher_option(): pass", "unknown hook 'watcher_option'"),
         ("from watcher import hookimpl\n@hookimpl\ndef watcher_steps(endpont): pass", "endpont"),

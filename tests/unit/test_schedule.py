@@ -48,13 +48,42 @@ def test_locations_interleave() -> None:
     assert len({phase_us(7, place, 60 * S) for place in ("fra", "nyc", "sin")}) == 3
 
 
-def test_load_is_flat() -> None:
-    schedule = Schedule("here")
-    for endpoint_id in range(10_000):
-        schedule.add(Slot(endpoint_id, 60 * S), NOW)
-    seconds = Counter(at // S for _, at in dues(schedule, NOW, NOW + 60 * S))
-    assert sum(seconds.values()) == pytest.approx(10_000, abs=50)
-    assert max(seconds.values()) < 1.3 * 10_000 / 60
+@pytest.mark.parametrize("location", ["here", "fra", "nyc"])
+@pytest.mark.parametrize("intervals_s", [(60,), (300,), (5,), (30, 60, 300), (7, 61, 299)])
+def test_load_is_flat(location: str, intervals_s: tuple[int, ...]) -> None:
+    schedule = Schedule(location)
+    for endpoint_id in range(1, 10_001):
+        schedule.add(Slot(endpoint_id, intervals_s[endpoint_id % len(intervals_s)] * S), NOW)
+    start = NOW // S + 1  # not the second that has begun
+    seconds = Counter(at // S for _, at in dues(schedule, NOW, NOW + 302 * S) if start <= at // S < start + 300)
+    mean = sum(seconds.values()) / 300
+    assert mean == pytest.approx(sum(10_000 / len(intervals_s) / interval for interval in intervals_s), rel=0.01)
+    assert max(seconds.values()) <= 1.3 * mean
+    assert min(seconds.values()) >= 0.7 * mean
+
+
+@pytest.mark.parametrize("stride", [2, 3, 7, 10, 64, 100, 1000, 4096])
+def test_load_is_flat_when_ids_have_gaps(stride: int) -> None:
+    seconds = Counter(phase_us(number * stride, "here", 60 * S) // S for number in range(10_000))
+    assert max(seconds.values()) <= 1.3 * 10_000 / 60
+
+
+def test_load_is_flat_in_every_worker() -> None:
+    for worker in range(4):
+        ids = [endpoint_id for endpoint_id in range(40_000) if shard(endpoint_id) % 4 == worker]
+        seconds = Counter(phase_us(endpoint_id, "here", 60 * S) // S for endpoint_id in ids)
+        assert max(seconds.values()) <= 1.3 * len(ids) / 60
+
+
+def test_a_day_later_it_is_due_at_the_same_second_of_the_minute() -> None:
+    schedule, slot = Schedule("here"), Slot(7, 60 * S)
+    schedule.add(slot, NOW)
+    first = slot.due_us
+    for turn in range(1, 1441):
+        assert [due.at_us for due in schedule.take(slot.due_us + TICK_US + turn % 700 * 1000)] == [
+            first + (turn - 1) * 60 * S
+        ]
+    assert slot.due_us == first + 86_400 * S
 
 
 def test_shards_are_even_and_independent_of_phases() -> None:

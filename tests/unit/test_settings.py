@@ -10,7 +10,8 @@ import pytest
 
 from watcher.config import settings
 from watcher.config.documents import Document
-from watcher.config.settings import Agent, Database
+from watcher.config.settings import Agent, Database, Settings
+from watcher.models import Secret
 
 DOCUMENT = Path("/etc/watcher/main.toml")
 
@@ -57,6 +58,12 @@ def test_every_key_is_taken() -> None:
         data_dir=Path("/srv/w"), location="eu", variant="b", workers=3, concurrency=7, keepers=4, batch_rows=5,
         batch_age_s=0.25, buffer_rows=6, disabled_plugins=("x",), source="node 1",
     )  # fmt: skip
+
+
+def test_what_is_written_for_plugins_is_not_in_a_representation() -> None:
+    tables = {"tracker": {"token": "hunter2"}}
+    whole = Settings(database=Database(dsn=Secret("hunter2")), agent=Agent(data_dir=Path("/d")), plugin_tables=tables)
+    assert "hunter2" not in repr(whole) and "PosixPath('/d')" in repr(whole)
 
 
 def test_root_keeps_its_data_where_the_system_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,3 +176,57 @@ def test_counts_the_cores_of_a_container(
     monkeypatch.setattr(settings, "CPU_LIMIT", path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert settings.cores() == cores
+
+
+def accuracy(**table: Any) -> tuple[settings.Accuracy, list[str]]:
+    """Read `[accuracy]`, and give what is wrong with it."""
+    mistakes: list[str] = []
+    document = Document(DOCUMENT, {"accuracy": table})
+    found = settings.accuracy(document, {}, lambda *mistake: mistakes.append(": ".join(mistake)))
+    return found, mistakes
+
+
+def test_every_key_of_the_accuracy_is_taken() -> None:
+    witnesses = ["icmp://192.0.2.1", "dns://[2001:db8::1]:5353"]
+    given = {"max_lag": "20ms", "max_late": 1, "max_error": 0.002, "witnesses": witnesses}
+    assert set(given) == set(settings.ACCURACY_TYPES)
+    found, mistakes = accuracy(**given)
+    assert not mistakes
+    assert found == settings.Accuracy(
+        max_lag_s=0.02, max_late_s=1.0, max_error_s=0.002, witnesses=tuple(witnesses)
+    )
+    assert accuracy() == (settings.Accuracy(), [])
+    assert not accuracy(witnesses=[])[0].witnesses
+
+
+@pytest.mark.parametrize("key", ["max_lag", "max_late", "max_error"])
+def test_a_budget_of_the_accuracy_has_bounds(key: str) -> None:
+    for value in (0, 11):
+        _, (mistake,) = accuracy(**{key: value})
+        assert mistake == f"accuracy.{key}: must be from 0.001 to 10 seconds, got {value}"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("router", "is no witness; known are"),
+        ("http://192.0.2.1", "is no witness; known are"),
+        ("tcp://192.0.2.1:443/path", "is no witness; known are"),
+        ("tcp://192.0.2.1:70000", "is no witness: "),
+        ("tcp://[192.0.2.1", "is no witness: "),
+        ("tcp://router.example:443", "needs an address: a name would have to be looked up first"),
+        ("icmp://192.0.2.1:7", "has a port, which a ping has not"),
+        ("icmp://[2001:db8::1]", "is IPv6, which is not pinged"),
+        ("", "is no witness; known are"),
+    ],
+)
+def test_what_is_no_witness_is_told(name: str, words: str) -> None:
+    _, (mistake,) = accuracy(witnesses=["resolver", name])
+    assert mistake.startswith(f'accuracy.witnesses: "{name}" {words}')
+
+
+def test_the_worker_is_told_all_of_the_accuracy() -> None:
+    from watcher.worker import Job
+
+    fields = set(settings.Accuracy.__struct_fields__)
+    assert fields <= set(Job.__struct_fields__)

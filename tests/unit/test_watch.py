@@ -10,11 +10,14 @@ from gevent.event import Event
 
 from watcher import Endpoint, Status
 from watcher.errors import ProbeError
+from watcher.hearing import Hearing
 from watcher.ledger import Ledger
 from watcher.models import Incident, Reason, Result
 from watcher.plan import Plan
 from watcher.schedule import phase_us
-from watcher.watch import MISSED_ROWS, Watch
+from watcher.shedding import Shedding
+from watcher.watch import BURST_US, MISSED_ROWS, Watch
+from watcher.witnesses import Witness
 
 S = 1_000_000
 NOW = 1_800_000_000 * S
@@ -23,15 +26,27 @@ NOW = 1_800_000_000 * S
 class Bench:
     """A watch, what it kept, and the clock that it reads."""
 
-    def __init__(self, concurrency: int = 10) -> None:
+    def __init__(self, concurrency: int = 10, **parts) -> None:
         self.kept: list[Result] = []
         self.incidents: list[Incident] = []
         self.time_us = NOW
-        self.watch = Watch("here", concurrency, self.kept.append, self.incidents.append, lambda *_: None, self)
+        self.set_us = self.stepped_us = 0
+        told = self.kept.append, self.incidents.append, lambda *_: None
+        self.watch = Watch("here", concurrency, *told, self, **parts)
 
     def now_us(self) -> int:
         """Give the time that the test set."""
         return self.time_us
+
+    def wall_us(self, at_us: int) -> int:
+        """Give what the wall clock shows then."""
+        return at_us + self.set_us
+
+    def step_us(self) -> int:
+        """Give by how much the test set the wall clock, once."""
+        step_us, self.stepped_us = self.stepped_us, 0
+        self.set_us += step_us
+        return step_us
 
     def reach(self, time_us: int) -> None:
         """Let time pass until then, in steps that the watch follows."""
@@ -113,8 +128,8 @@ def test_slots_that_went_by_while_nothing_ran_are_rows(bench: Bench) -> None:
     bench.time_us = slot + 27 * S + S // 2  # the machine slept; slots at 10, 15, 20 went by, the one at 25 is late
     bench.until(lambda: len(bench.kept) >= before + 4)
     gone = [result for result in bench.kept[before:] if result.status is Status.MISSED]
-    assert [result.time_us for result in gone][-3:] == [slot + 10 * S, slot + 15 * S, slot + 20 * S]
-    assert {result.reason for result in gone[-3:]} <= {Reason.SUSPENDED, Reason.OVERLOAD}
+    assert [result.time_us for result in gone][-4:] == [slot + at * S for at in (10, 15, 20, 25)]
+    assert {result.reason for result in gone[-4:]} == {Reason.SUSPENDED}
 
 
 def test_after_a_long_sleep_the_rows_are_bounded_and_say_how_many_they_stand_for(bench: Bench) -> None:
@@ -124,7 +139,7 @@ def test_after_a_long_sleep_the_rows_are_bounded_and_say_how_many_they_stand_for
     bench.time_us += 86_400 * S
     bench.until(lambda: len(bench.kept) > before + MISSED_ROWS - 1)
     gone = [result for result in bench.kept[before:] if result.status is Status.MISSED]
-    assert len(gone) == MISSED_ROWS
+    assert len(gone) == MISSED_ROWS + 1  # and the one that was due last
     assert str(86_400 // 5 - MISSED_ROWS)[:3] in gone[0].detail
 
 
@@ -216,3 +231,200 @@ def test_a_slot_that_waits_at_the_end_is_a_row_too(bench: Bench) -> None:
     rows = {(result.status, result.reason) for result in bench.kept}
     assert rows == {(Status.UP, None), (Status.MISSED, Reason.SUSPENDED)}
     assert [result.time_us for result in bench.kept if result.status is Status.MISSED] == [slot]
+
+
+def test_after_a_sleep_there_is_no_burst(bench: Bench) -> None:
+    for endpoint_id in range(1, 1001):
+        bench.watch.put(plan(good, endpoint_id))
+    bench.reach(NOW + 61 * S)
+    before, checks = len(bench.kept), bench.watch.counts.checks
+    bench.time_us += 1800 * S
+    bench.watch.serve()
+    gevent.sleep(0)
+    rows = bench.kept[before:]
+    assert {row.reason for row in rows if row.status is Status.MISSED} == {Reason.SUSPENDED}
+    assert bench.watch.counts.checks - checks <= 1.3 * 1000 / 60 * BURST_US / S + 1
+    assert len({row.endpoint.id for row in rows}) == 1000
+    assert all(NOW + 61 * S < row.time_us <= NOW + 1861 * S for row in rows if row.status is Status.MISSED)
+
+
+def test_a_clock_set_forward_gives_rows_for_the_times_that_it_leapt_over_and_no_burst(bench: Bench) -> None:
+    for endpoint_id in range(1, 101):
+        bench.watch.put(plan(good, endpoint_id))
+    bench.reach(NOW + 61 * S)
+    before, checks = len(bench.kept), bench.watch.counts.checks
+    bench.stepped_us = 3600 * S
+    bench.watch.serve()
+    gevent.sleep(0)
+    leapt = bench.kept[before:]
+    assert {(row.status, row.reason) for row in leapt} == {(Status.MISSED, Reason.SUSPENDED)}
+    assert {row.endpoint.id for row in leapt} == set(range(1, 101))
+    assert all(bench.time_us < row.time_us <= bench.time_us + 3600 * S for row in leapt)
+    first = next(row for row in leapt if row.endpoint.id == 1)
+    assert first.detail == "the clock was set forward by 3600.0 s"
+    assert bench.watch.counts.checks == checks
+    assert sum(row.endpoint.id == 1 for row in leapt) == 60
+    bench.reach(bench.time_us + 60 * S)
+    assert bench.watch.counts.checks == checks + 100  # each once a minute, as before
+
+
+@pytest.mark.parametrize("step_us", [3600 * S, -3600 * S])
+def test_a_check_during_which_the_clock_was_set_has_no_times(bench: Bench, step_us: int) -> None:
+    gate = Event()
+
+    def prober(exchange) -> None:
+        gate.wait()
+        exchange.connect_us, exchange.ttfb_us = 1000, 3600 * S
+
+    bench.watch.put(plan(prober))
+    bench.reach(NOW + S)
+    bench.until(lambda: bench.watch.in_flight == 1)
+    bench.stepped_us = step_us
+    gate.set()
+    bench.until(lambda: any(row.detail == "the clock was set during the check" for row in bench.kept))
+    (row,) = [row for row in bench.kept if "during" in str(row.detail)]
+    assert (row.status, row.reason, row.latency_us, row.ttfb_us) == (Status.MISSED, Reason.SUSPENDED, None, None)
+    assert NOW <= row.time_us - step_us <= NOW + S
+    assert not bench.watch.counts.latency_us
+
+
+def test_missed_slots_are_dated_by_the_clock_as_it_is_now(bench: Bench) -> None:
+    gate = Event()
+    bench.watch.put(plan(lambda exchange: gate.wait(), interval_s=5.0))
+    bench.reach(NOW + S)
+    bench.until(lambda: bench.watch.in_flight == 1)
+    bench.stepped_us = -3600 * S
+    bench.reach(NOW + 20 * S)
+    rows = [row for row in bench.kept if row.reason is Reason.OVERLOAD]
+    slot = first_slot(interval_s=5)
+    assert rows
+    assert [row.time_us + 3600 * S for row in rows] == [slot + 5 * S * number for number in range(1, len(rows) + 1)]
+    gate.set()
+
+
+def saturated(keep: int) -> Shedding:
+    """Make a controller that keeps so much, and stays with it."""
+    shedding = Shedding(100_000, 500_000)
+    shedding.keep = keep
+    shedding.words = "shed"
+    shedding.second = lambda *_: False
+    shedding.divide({0: 1})
+    return shedding
+
+
+def test_what_is_shed_is_a_row_and_the_lowest_priority_goes_first() -> None:
+    bench = Bench(shedding=saturated(400))
+    for endpoint_id in range(1, 61):
+        bench.watch.put(plan(good, endpoint_id, priority=(endpoint_id - 1) // 20, interval_s=5.0))
+    bench.reach(NOW + 10 * S)
+    before = len(bench.kept)
+    bench.reach(NOW + 110 * S)
+    rows = bench.kept[before:]
+    made = {priority: 0 for priority in range(3)}
+    for row in rows:
+        assert (row.status, row.reason, row.detail) in {
+            (Status.UP, None, None),
+            (Status.MISSED, Reason.OVERLOAD, "shed"),
+        }
+        made[row.endpoint.priority] += row.status is Status.UP
+    assert len(rows) == pytest.approx(60 * 20, abs=3)
+    assert made[0] == 0
+    assert made[1] == pytest.approx(20 * 20 * 0.2, abs=8)
+    assert made[2] == pytest.approx(20 * 20, abs=3)
+    assert bench.watch.shedding.shed >= len(rows) - sum(made.values())
+
+
+def test_while_it_sheds_what_waited_too_long_is_given_up() -> None:
+    bench = Bench(concurrency=1, shedding=saturated(999))
+    gate = Event()
+    bench.watch.put(plan(lambda exchange: gate.wait(), 1))
+    bench.reach(NOW + S)
+    bench.until(lambda: bench.watch.in_flight == 1)
+    bench.watch.put(plan(good, 2))
+    bench.reach(NOW + 2 * S)
+    bench.until(lambda: bench.watch.waiting == 1)
+    gate.set()
+    bench.until(lambda: len(bench.kept) == 2)
+    (row,) = [row for row in bench.kept if row.endpoint.id == 2]
+    assert (row.status, row.reason, row.detail) == (Status.MISSED, Reason.OVERLOAD, "shed")
+
+
+def in_turn(probers: list) -> Callable[[object], None]:
+    """Make a prober that does what each of these does, one after the other."""
+
+    def prober(exchange) -> None:
+        probers.pop(0)(exchange)
+
+    return prober
+
+
+def sick_or_well(sick: list) -> Callable[[object], None]:
+    """Make a prober that fails as soon as the list holds something."""
+
+    def prober(exchange) -> None:
+        (bad if sick else good)(exchange)
+
+    return prober
+
+
+class Court:
+    """A hearing with one witness that answers as the test says."""
+
+    def __init__(self) -> None:
+        self.answers = True
+        self.hearing = Hearing([Witness("gateway", lambda: self.answers)], lambda: NOW)
+        self.hearing.hear()
+
+
+def test_a_failure_is_held_while_the_witnesses_are_heard_and_its_endpoint_is_busy_until_then() -> None:
+    court, answers = Court(), [good, bad]
+    bench = Bench(hearing=court.hearing)
+    bench.watch.put(plan(in_turn(answers), interval_s=5.0))
+    while answers:
+        bench.reach(bench.time_us + S // 10)
+    assert [row.status for row in bench.kept] == [Status.UP]
+    assert not bench.incidents[1:]
+    court.hearing.hear()
+    assert [row.status for row in bench.kept] == [Status.UP, Status.DOWN]
+    assert bench.incidents[-1].result.status is Status.DOWN
+
+
+def test_when_the_agents_network_is_away_nothing_falls() -> None:
+    court, sick = Court(), []
+    bench = Bench(hearing=court.hearing, concurrency=200)
+    for endpoint_id in range(1, 101):
+        bench.watch.put(plan(sick_or_well(sick), endpoint_id, interval_s=5.0))
+    bench.reach(NOW + 10 * S)
+    assert bench.watch.standing[Status.UP] == 100
+    sick.append(True)
+    court.answers = False
+    bench.reach(bench.time_us + S)
+    court.hearing.hear()
+    bench.reach(bench.time_us + 10 * S)
+    fallen = [row for row in bench.kept if row.status is not Status.UP]
+    assert {(row.status, row.reason) for row in fallen} == {(Status.MISSED, Reason.AGENT_NETWORK)}
+    assert len(fallen) >= 200
+    assert bench.watch.standing[Status.UP] == 100
+    assert all(incident.result.status is Status.UP for incident in bench.incidents)
+
+
+def test_what_is_held_at_the_end_is_a_row() -> None:
+    court, answers = Court(), [good, bad]
+    bench = Bench(hearing=court.hearing)
+    bench.watch.put(plan(in_turn(answers), interval_s=5.0))
+    bench.reach(NOW + 12 * S)
+    assert not answers
+    assert bench.watch.stop(10)
+    assert [row.status for row in bench.kept if row.status is not Status.MISSED] == [Status.UP, Status.DOWN]
+
+
+def test_what_accompanies_the_endpoints_is_checked_and_not_kept(bench: Bench) -> None:
+    heard: list[Result] = []
+    bench.watch.accompany(plan(good, -1, interval_s=1.0), heard.append)
+    bench.reach(NOW + 10 * S)
+    assert len(heard) == pytest.approx(10, abs=1)
+    assert not bench.kept and not bench.watch.known() and not bench.watch.counts.checks
+    bench.time_us += 60 * S
+    bench.watch.serve()
+    assert {row.reason for row in heard[11:]} <= {Reason.SUSPENDED}
+    assert not bench.kept and not bench.watch.counts.missed

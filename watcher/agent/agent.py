@@ -22,13 +22,16 @@ import pluggy
 from watcher import config, registry
 from watcher.agent.account import PluginAccount
 from watcher.agent.discovery import Discoveries, taken_over
+from watcher.agent.folding import Folding
+from watcher.agent.truth import Truth
+from watcher.canary import FIELD
 from watcher.config import Config, Settings, offers
 from watcher.config.options import OptionTypes
 from watcher.errors import ConfigError, DatabaseError, DatabaseUnavailable, EnvironmentProblem
 from watcher.screen import figures
 from watcher.screen.fleet import Fleet
 from watcher.screen.journal import silence
-from watcher.store import embedded, endpoints, metrics, migrations, sources
+from watcher.store import agents, embedded, endpoints, metrics, migrations, rollups, sources
 from watcher.store.connection import connect, wait
 
 AGAIN_S = 5.0
@@ -87,6 +90,7 @@ class Agent:
         self._account: PluginAccount | None = None
         self._discoveries = Discoveries(self._plugins, self._types, self.say)
         self._stack = ExitStack()
+        self._folding = Folding(self._settings.database, self.say)
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +108,7 @@ class Agent:
             self._server = self._stack.enter_context(serving)
             dsn = self._server.dsn
         self._dsn = str(dsn)
+        self._stack.callback(self._folding.close)  # before the server ends
         self._be_the_only_one()
         said = ""
         while wait(self._dsn, self.say, self._given_up):
@@ -171,6 +176,7 @@ class Agent:
             self._sync_if_possible()
         if not self._stopping.is_set():
             self._discoveries.tend(self._dsn, time.monotonic())
+            self._folding.tend(self._dsn, time.monotonic())
         if time.monotonic() >= self._upkeep_at:
             self._upkeep_at = time.monotonic() + UPKEEP_S
             self._keep_to_length()
@@ -180,6 +186,8 @@ class Agent:
         try:
             with closing(connect(self._dsn, name="watcher upkeep", autocommit=True)) as connection:
                 done = metrics.upkeep(connection, datetime.now(UTC), self._settings.database.keep_days)
+                agents.forget_health(connection, self._settings.database.keep_days)
+                rollups.expire(connection, self._folding.keep)
         except DatabaseError as error:
             self._upkeep_at = time.monotonic() + UPKEEP_AGAIN_S
             self.say(f"the days of the results were not brought up to date, it is tried again: {error}")
@@ -219,7 +227,7 @@ class Agent:
                 )
 
     def _jobs(self) -> list[dict[str, Any]]:
-        agent = self._settings.agent
+        agent, accuracy = self._settings.agent, self._settings.accuracy
         job = {
             "of": agent.workers,
             "dsn": self._dsn,
@@ -231,10 +239,23 @@ class Agent:
             "batch_rows": agent.batch_rows,
             "batch_age_s": agent.batch_age_s,
             "buffer_rows": agent.buffer_rows,
+            "max_lag_s": accuracy.max_lag_s,
+            "max_late_s": accuracy.max_late_s,
+            "max_error_s": accuracy.max_error_s,
+            "witnesses": accuracy.witnesses,
+            "canary": self._serve_truth(),
             "plugins": self._settings.plugin_tables,
             **self._job,
         }
         return [{"index": index, **job} for index in range(agent.workers)]
+
+    def _serve_truth(self) -> str:
+        """Serve what the workers compare themselves with, and give its URL; without it they do not."""
+        try:
+            return self._stack.enter_context(closing(Truth(FIELD))).start()
+        except OSError as error:
+            self.say(f"no canary: {error.strerror or error}; how far the numbers are right is not watched")
+            return ""
 
     # in the supervisor's loop
 
@@ -287,7 +308,7 @@ def differences(old: Settings, new: Settings, outputs: Iterable[str] = ()) -> li
     parts = [f"plugins.{name}" for name in sorted(outputs) if old.plugins.get(name) != new.plugins.get(name)]
     return parts + [
         f"{part}.{name}"
-        for part in ("database", "agent")
+        for part in ("database", "agent", "accuracy")
         for name in getattr(old, part).__struct_fields__
         if getattr(getattr(old, part), name) != getattr(getattr(new, part), name)
     ]

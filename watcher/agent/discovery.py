@@ -69,7 +69,7 @@ class Discoveries:
             ask = self._plugins.subset_hook_caller("watcher_endpoints", others - {implementation.plugin})
             try:
                 answers = [list(answer) for answer in ask(settings=settings)]
-            except Exception as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
+            except (Exception, SystemExit) as error:  # pylint: disable=broad-exception-caught  # the boundary around plugins
                 self._broken.add(source)
                 self._say(f"{source}: {_words(error)}; its endpoints stay as they are")
                 continue
@@ -94,7 +94,8 @@ class Discoveries:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         due = [find for source in self._sources.values() for find in source.finds if find.is_due(now)]
         room = THREADS_MOST - len(self._threads)
-        self._threads += [find.start(now) for find in due[:room]]
+        for find in due[:room]:
+            self._threads.append(find.start(now))
         if len(due) > room and not self._full:
             self._say(f"{THREADS_MOST} discoveries are under way at once; the others wait for one that comes back")
         self._full = len(due) > room
@@ -233,7 +234,7 @@ def _digest(tables: list[Any]) -> bytes | None:
         return None
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """Give an exception as one line without secrets; a plain ValueError was written for the user."""
     text = references.masked(re.sub(r"\s+", " ", str(error)).strip())
     for_users = error.__class__ is ValueError or isinstance(error, WatcherError)

@@ -52,9 +52,10 @@ class Find:
     def start(self, now: float) -> threading.Thread:
         """Run it in a thread, which a stop of the process leaves behind."""
         self._began_at, self._overdue = now, False
-        self._thread = threading.Thread(target=self._run, name="find", daemon=True)
-        self._thread.start()
-        return self._thread
+        thread = threading.Thread(target=self._run, name="find", daemon=True)
+        thread.start()  # raises when there can be no other thread: then it is due still
+        self._thread = thread
+        return thread
 
     def _run(self) -> None:
         outcome: Outcome = [], RuntimeError("the thread ended without an answer")

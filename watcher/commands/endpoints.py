@@ -86,8 +86,8 @@ def import_command(
 ) -> None:
     """Add or change endpoints, by name, from CSV or NDJSON.
 
-    Columns or keys: name, url, interval, timeout, enabled, labels, locations, options; any other is an option, such as
-    regex. In CSV, labels and options are JSON. Nothing is imported when one line is wrong.
+    Columns or keys: name, url, interval, timeout, priority, enabled, labels, locations, options; any other is an
+    option, such as regex. In CSV, labels and options are JSON. Nothing is imported when one line is wrong.
     """
     place = Path(file.name).name if file.name != "<stdin>" else "stdin"
     directory = str(Path(file.name).parent) if place != "stdin" else "."

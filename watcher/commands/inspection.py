@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,13 +22,15 @@ from watcher.config import EndpointSpec, references
 from watcher.config.options import OptionTypes
 from watcher.errors import UsageError
 from watcher.models import INTERVAL_MAX_S, PHASES, Reason, Result, Status
+from watcher.ledger import Ledger, Watchman
 from watcher.plan import compile_plan
 from watcher.probe import inspect
 from watcher.screen import certificate, figures
 from watcher.transport.exchange import Exchange
 
 BAR_COLUMNS = 40
-STYLES = {Status.UP: "bold green", Status.DEGRADED: "bold yellow", Status.DOWN: "bold red", Status.MISSED: "bold yellow"}
+YELLOW = "bold yellow"
+STYLES = {Status.UP: "bold green", Status.DEGRADED: YELLOW, Status.DOWN: "bold red", Status.MISSED: YELLOW}
 SOURCE = "command line"
 FETCH_S = 5.0
 
@@ -39,15 +41,21 @@ def probe_once(
     """Probe a URL, or the endpoint of that name in a file; `given` are options as an endpoint's table has them."""
     interrupt.raise_here()
     spec, plugins, types = _spec(target, given, timeout, path, disabled)
-    result, exchange = inspect(compile_plan(config.endpoint(spec, types), plugins))
-    return Inspection(result, exchange, spec)
+    others: list[Result] = []
+    ledger = Ledger()
+    with Watchman(ledger):
+        result, exchange = inspect(compile_plan(config.endpoint(spec, types), plugins, ledger), keep=others.append)
+    return Inspection(result, exchange, spec, others)
 
 
 class Inspection:
-    """A result with all that the probe saw on its way."""
+    """A result with all that the probe saw on its way; `others` are those of the name's other addresses."""
 
-    def __init__(self, result: Result, exchange: Exchange, spec: EndpointSpec) -> None:
+    def __init__(
+        self, result: Result, exchange: Exchange, spec: EndpointSpec, others: Sequence[Result] = ()
+    ) -> None:
         self.result = result
+        self.others = others
         self.spec = spec
         self.url = references.masked(spec.url)
         self.exchange = exchange
@@ -62,6 +70,8 @@ class Inspection:
     def record(self) -> bytes:
         """Write it as a JSON object."""
         more = {"hops": self.hops, "hops_us": self.exchange.hops_us, "tls": self.peer}
+        if self.others:
+            more["others"] = [record(other, self.url) for other in self.others]
         return msgspec.json.encode(record(self.result, self.url) | more)
 
     def _asked(self) -> list[tuple[str, str]]:
@@ -74,11 +84,12 @@ class Inspection:
         facts = Table.grid(padding=(0, 2))
         facts.add_column(style="dim", no_wrap=True)
         facts.add_column(overflow="fold")
-        for name, value in [*self._asked(), *_facts(self.result, self.exchange, self.peer)]:
+        others = [("other", _other(other)) for other in self.others]
+        for name, value in [*self._asked(), *_facts(self.result, self.exchange, self.peer), *others]:
             facts.add_row(name, Text(figures.plain(value)))
         verdict = Text(self.result.status.value, STYLES[self.result.status])
-        if self.result.reason:
-            verdict.append(f"  {figures.cause(self.result.reason.value, self.result.detail)}", "default not bold")
+        if what := figures.cause(self.result.reason and self.result.reason.value, self.result.detail):
+            verdict.append(f"  {what}", "default not bold")
         return Group(facts, "", _waterfall(self.result, self.exchange.hops_us), "", verdict)
 
 
@@ -174,6 +185,13 @@ def _facts(result: Result, exchange: Exchange, peer: dict[str, Any] | None) -> l
     if peer:
         facts += _tls_facts(peer)
     return facts
+
+
+def _other(result: Result) -> str:
+    """Say what another address of the name had to say."""
+    cause = figures.cause(result.reason.value if result.reason else None, result.detail)
+    took = figures.duration(result.latency_us)
+    return ", ".join(filter(None, (result.address, result.status.value, took, cause)))
 
 
 def _tls_facts(peer: dict[str, Any]) -> list[tuple[str, str]]:

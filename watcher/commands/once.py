@@ -19,6 +19,7 @@ from watcher.commands.record import record
 from watcher.config import references
 from watcher.errors import ConfigError
 from watcher.models import PHASES, Result, Status
+from watcher.ledger import Ledger, Watchman
 from watcher.plan import Plan, compile_plan
 from watcher.probe import probe
 from watcher.screen import figures
@@ -38,7 +39,9 @@ def run_once(path: Path, disabled: Iterable[str], as_json: bool) -> int:
     if not specs:
         raise ConfigError([f"{path}: has no endpoint to check here; is one enabled?"])
     descriptors.allow_many()
-    plans = (compile_plan(config.endpoint(spec, types), plugins) for spec in specs)
+    ledger = Ledger()
+    Watchman(ledger).start()
+    plans = (compile_plan(config.endpoint(spec, types), plugins, ledger) for spec in specs)
     results = _probe_all(plans, loaded.settings.agent.concurrency)
     if as_json:
         return _print_lines(results, {spec.name: references.masked(spec.url) for spec in specs})

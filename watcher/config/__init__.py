@@ -15,9 +15,10 @@ from watcher.config.configuration import (
     specs,
 )
 from watcher.config.parts import SettingsTypes
-from watcher.config.settings import Agent, Database
+from watcher.config.settings import Accuracy, Agent, Database
 
 __all__ = [
+    "Accuracy",
     "Agent",
     "Config",
     "Database",

@@ -47,6 +47,7 @@ def load(path: Path | Documents, option_types: Types, settings_types: SettingsTy
     problems = list(files.problems)
     report = _reporter(problems, str(files.path))
     database, agent = settings.settings(files.main, os.environ, report)
+    accuracy = settings.accuracy(files.main, os.environ, report)
     types = settings_types or SettingsTypes()
     types.recall(agent.data_dir)
     tables = types.storable(files.main.table("plugins"), report, files.main.directory)
@@ -60,7 +61,13 @@ def load(path: Path | Documents, option_types: Types, settings_types: SettingsTy
         raise ConfigError(problems)
     return Config(
         settings=Settings(
-            database=database, agent=agent, path=files.path, source=source, plugins=plugins, plugin_tables=tables
+            database=database,
+            agent=agent,
+            accuracy=accuracy,
+            path=files.path,
+            source=source,
+            plugins=plugins,
+            plugin_tables=tables,
         ),
         endpoints=tuple(reading.specs),
     )

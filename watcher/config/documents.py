@@ -15,10 +15,13 @@ import tomli
 
 from watcher.config import conversion, shapes
 
-MAIN_KEYS = ("database", "agent", "plugins", "defaults", "endpoints", "include")
+MAIN_KEYS = ("database", "agent", "accuracy", "plugins", "defaults", "endpoints", "include")
 INCLUDED_KEYS = ("defaults", "endpoints", "include")
 
-_HEADERS = {"database": "[database]", "agent": "[agent]", "plugins": "[plugins.NAME]", "defaults": "[defaults]"}
+_HEADERS = {
+    "database": "[database]", "agent": "[agent]", "accuracy": "[accuracy]", "plugins": "[plugins.NAME]",
+    "defaults": "[defaults]",
+}  # fmt: skip
 
 _HEADER = re.compile(rb"^[ \t]*\[\[[ \t]*(?:endpoints|\"endpoints\"|'endpoints')[ \t]*\]\]", re.M)
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from watcher.config import conversion, nesting, offers, references, shapes
+from watcher.config import conversion, foreign, nesting, offers, references, shapes
 from watcher.config.conversion import Note, Report
 
-CORE_KEYS = ("name", "url", "interval", "timeout", "enabled", "labels", "locations")
+CORE_KEYS = ("name", "url", "interval", "timeout", "priority", "enabled", "labels", "locations")
 
 SHARED_MOST = 16_384
 TOO_DEEP = f"tables or lists are nested too deeply; {nesting.MOST} levels are the most"
@@ -113,8 +113,8 @@ class OptionTypes(dict[str, tuple[Any, str]]):
             return f'unknown option "{key}"; the plugin "{key}" is installed but was not chosen to be loaded'
         if gone := self.former.option(key, self.absent):
             return gone
-        close = conversion.suggestion(key, [*CORE_KEYS, *self._types])
-        return f'unknown option "{key}"{close or ";"} (watcher plugins lists what is installed)'
+        close = foreign.hint(key) or conversion.suggestion(key, [*CORE_KEYS, *self._types])
+        return f'unknown option "{key}"{close} (watcher plugins lists what is installed)'
 
     def storable(self, raw: Mapping[str, Any], report: Report, directory: str) -> dict[str, Any]:
         """Give a raw table as the database can hold it, equal ones as one shared object.

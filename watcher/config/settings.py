@@ -1,4 +1,4 @@
-"""Settings, all of a configuration but its endpoints; here `[database]` and `[agent]`: what a node is and may do."""
+"""Settings, all of a configuration but its endpoints; here what a node is, and does."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -21,6 +22,9 @@ from watcher.models import Secret
 SYSTEM_DATA_DIR = Path("/var/lib/watcher")
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 BATCH_AGE_S = (0.01, 60.0)
+BUDGET_S = (0.001, 10.0)
+WITNESSES = ("resolver", "gateway")
+WITNESS_SCHEMES = ("tcp", "dns", "icmp")
 
 
 class Database(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +32,9 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
 
     dsn: Secret | None = None
     keep_days: int = 90
+    keep_minute_rollups_days: int = 7
+    keep_hour_rollups_days: int = 400
+    keep_day_rollups_days: int = 3650
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +54,15 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     disabled_plugins: tuple[str, ...] = ()
 
 
+class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent holds itself to; docs/configuration.md gives the reason of each default."""
+
+    max_lag_s: float = 0.1
+    max_late_s: float = 0.5
+    max_error_s: float = 0.005
+    witnesses: tuple[str, ...] = WITNESSES
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of a configuration but its endpoints; `path` is None when there is no file.
 
@@ -58,17 +74,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     database: Database
     agent: Agent
+    accuracy: Accuracy = Accuracy()
     path: Path | None = None
     source: str = ""
     plugins: dict[str, Any] = {}
     plugin_tables: dict[str, Any] = {}
     worker: int = 0
 
+    def __repr__(self) -> str:
+        """Show all but `plugin_tables`, where what is secret is not told from what is not."""
+        shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "plugin_tables")
+        return f"Settings({', '.join(shown)})"
+
 
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
+Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+
 DATABASE_TYPES: Mapping[str, Any] = shapes.with_files(
-    {"dsn": Secret, "keep_days": Annotated[int, msgspec.Meta(ge=1, le=36_500)]}
+    {
+        "dsn": Secret,
+        "keep_days": Days,
+        "keep_minute_rollups_days": Days,
+        "keep_hour_rollups_days": Days,
+        "keep_day_rollups_days": Days,
+    }
 )
 AGENT_TYPES: Mapping[str, Any] = {
     "data_dir": Path,
@@ -82,6 +112,12 @@ AGENT_TYPES: Mapping[str, Any] = {
     "batch_age": Duration,
     "buffer_rows": Annotated[int, msgspec.Meta(ge=1, le=100_000_000)],
     "disabled_plugins": list[str],
+}
+ACCURACY_TYPES: Mapping[str, Any] = {
+    "max_lag": Duration,
+    "max_late": Duration,
+    "max_error": Duration,
+    "witnesses": list[str],
 }
 
 
@@ -150,6 +186,40 @@ def _agent(document: Document, environ: Mapping[str, str], report: Report) -> Ag
     if agent.buffer_rows < agent.batch_rows:
         report("agent.buffer_rows", f"is less than a batch of {agent.batch_rows} rows; raise it or lower batch_rows")
     return agent
+
+
+def accuracy(document: Document, environ: Mapping[str, str], report: Report) -> Accuracy:
+    """Give what a main file says under `[accuracy]`; of no use once anything was reported."""
+    given = _converted(document, "accuracy", document.table("accuracy"), ACCURACY_TYPES, report, environ)
+    budgets = {f"{key}_s": float(value) for key, value in given.items() if key != "witnesses"}
+    for key, value_s in budgets.items():
+        if not BUDGET_S[0] <= value_s <= BUDGET_S[1]:
+            key = f"accuracy.{key.removesuffix('_s')}"
+            report(key, f"must be from {BUDGET_S[0]:g} to {BUDGET_S[1]:g} seconds, got {value_s:g}")
+    witnesses = tuple(given.get("witnesses", WITNESSES))
+    for name in witnesses:
+        if wrong := _witness_fault(name):
+            report("accuracy.witnesses", f'"{name}" {wrong}')
+    return Accuracy(**budgets, witnesses=witnesses)
+
+
+def _witness_fault(name: str) -> str | None:
+    if name in WITNESSES:
+        return None
+    try:
+        parts = urlsplit(name)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        return f"is no witness: {error}"
+    if parts.scheme not in WITNESS_SCHEMES or not host or parts.path or parts.query:
+        return 'is no witness; known are "resolver", "gateway", "tcp://ADDRESS:PORT", "dns://ADDRESS", "icmp://ADDRESS"'
+    try:
+        version = ip_address(host.partition("%")[0]).version
+    except ValueError:
+        return "needs an address: a name would have to be looked up first, over the network in question"
+    if parts.scheme == "icmp" and (port or version == 6):
+        return "has a port, which a ping has not" if port else "is IPv6, which is not pinged; use tcp:// or dns://"
+    return None
 
 
 def _converted(

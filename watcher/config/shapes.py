@@ -48,9 +48,14 @@ def is_secret(wanted: Any) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def hides(wanted: Any) -> bool:
-    """Tell whether a value of this type that is no table must not be shown."""
-    alone = brief(wanted)
-    return is_secret(wanted) or (alone is not None and is_secret(keys(wanted)[alone]))
+    """Tell whether a value of this type that is no table must not be shown.
+
+    One in the place of a table with a secret is a mistake, and may be the secret: `basic_auth = "user:password"`.
+    """
+    alone, inside = brief(wanted), keys(wanted)
+    if alone is None and members(wanted) == (struct(wanted),):
+        return any(is_secret(field) for field in inside.values())
+    return is_secret(wanted) or (alone is not None and is_secret(inside[alone]))
 
 
 def struct(wanted: Any) -> type[msgspec.Struct] | None:

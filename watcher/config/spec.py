@@ -17,7 +17,7 @@ from watcher import durations
 from watcher.config import conversion, references, urls
 from watcher.config.conversion import Note, Report
 from watcher.config.options import CORE_KEYS, OptionTypes
-from watcher.models import INTERVAL_MAX_S, INTERVAL_MIN_S, Endpoint
+from watcher.models import INTERVAL_MAX_S, INTERVAL_MIN_S, PRIORITY_MOST, Endpoint
 
 DEFAULT_INTERVAL_S = 60.0
 DEFAULT_TIMEOUT_S = 10.0
@@ -36,6 +36,7 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     interval_s: float = DEFAULT_INTERVAL_S
     timeout_s: float = DEFAULT_TIMEOUT_S
+    priority: int = 0
     enabled: bool = True
     labels: dict[str, str] = {}
     locations: tuple[str, ...] = ()
@@ -107,6 +108,7 @@ class Grammar:
             url=url,
             interval_s=interval_s,
             timeout_s=timeout_s,
+            priority=core.get("priority", 0),
             enabled=core.get("enabled", True),
             labels=core.get("labels", _NONE),
             locations=core.get("locations", ()),
@@ -120,6 +122,7 @@ class Grammar:
             "url": row.get("url", ""),
             "interval": row.get("interval_s", DEFAULT_INTERVAL_S),
             "timeout": row.get("timeout_s", DEFAULT_TIMEOUT_S),
+            "priority": row.get("priority") or 0,
             "enabled": row.get("enabled", True),
             "labels": row.get("labels") or _NONE,
             "locations": list(row.get("locations") or ()),
@@ -133,6 +136,7 @@ class Grammar:
             url=right["url"],
             interval_s=right["interval"],
             timeout_s=right["timeout"],
+            priority=right["priority"],
             enabled=right["enabled"],
             labels=right["labels"],
             locations=right["locations"],
@@ -216,6 +220,12 @@ def _timeout_fault(timeout_s: float) -> str | None:
     return None if timeout_s > 0 else f"must be more than 0 seconds, got {timeout_s:g}"
 
 
+def _priority_fault(priority: int) -> str | None:
+    if -PRIORITY_MOST <= priority <= PRIORITY_MOST:
+        return None
+    return f"must be from {-PRIORITY_MOST} to {PRIORITY_MOST}, got {priority}"
+
+
 def _check_timeout(timeout_s: float, interval_s: float, report: Report) -> None:
     if timeout_s > interval_s:
         report(
@@ -234,6 +244,7 @@ _CORE: Mapping[str, tuple[Any, Callable[[Any], str | None]]] = {
     "url": (str, urls.fault),
     "interval": (durations.Duration, _interval_fault),
     "timeout": (durations.Duration, _timeout_fault),
+    "priority": (int, _priority_fault),
     "enabled": (bool, lambda _: None),
     "labels": (dict[str, str], _texts_fault),
     "locations": (list[Text], _texts_fault),

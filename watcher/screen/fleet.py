@@ -10,9 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-TOTALS = ("checks", "missed", "stored", "spooled", "dropped")  # count since a worker's start
+from watcher.screen import figures
+
+TOTALS = ("checks", "missed", "shed", "stored", "spooled", "dropped")  # count since a worker's start
 GAUGES = ("endpoints", "up", "degraded", "down", "unknown", "buffered", "in_flight")
-PEAKS = ("lag_p50_us", "lag_p99_us", "late_p99_us", "latency_p50_us", "latency_p99_us")  # the worst worker's
+PEAKS = (  # the worst worker's
+    "lag_p50_us", "lag_p99_us", "late_p99_us", "latency_p50_us", "latency_p99_us", "error_p50_us", "error_max_us",
+    "shedding_permille",
+)  # fmt: skip
 CHANGES = 2000  # waiting to be taken; more are counted
 FAILURES = 50
 STALE_S = 5.0
@@ -33,6 +38,7 @@ class Totals:  # pylint: disable=too-many-instance-attributes  # one each sum
     in_flight: int = 0
     checks: int = 0
     missed: int = 0
+    shed: int = 0
     stored: int = 0
     spooled: int = 0
     dropped: int = 0
@@ -41,11 +47,24 @@ class Totals:  # pylint: disable=too-many-instance-attributes  # one each sum
     late_p99_us: int = 0
     latency_p50_us: int = 0
     latency_p99_us: int = 0
+    error_p50_us: int = 0
+    error_max_us: int = 0
+    shedding_permille: int = 0
+    suspect: int = 0
+    """Workers whose canary is over its budget."""
+    network_away: int = 0
+    """Workers whose witnesses are all silent."""
     checks_per_s: float = 0.0
     cpu: float = 0.0
     """Cores in use by the workers."""
     database: str = ""
     """Empty until a worker spoke, "ok", or the first trouble."""
+
+    def troubles(self) -> list[str]:
+        """Say what keeps the agent from measuring as it should; empty as a rule."""
+        shedding = f"saturated, shedding {self.shedding_permille / 10:g} %" if self.shedding_permille else ""
+        suspect = f"numbers are suspect: read {figures.duration(self.error_max_us)} too long" if self.suspect else ""
+        return [text for text in (shedding, suspect, "own network away" if self.network_away else "") if text]
 
 
 @dataclass
@@ -146,6 +165,8 @@ class Fleet:
         return Totals(
             **sums,
             **peaks,
+            suspect=sum(bool(line.get("suspect")) for line in lines),
+            network_away=sum(bool(line.get("network_away")) for line in lines),
             workers=len(lively),
             checks_per_s=sum(worker.checks_per_s for worker in lively),
             cpu=sum(worker.cpu for worker in lively),

@@ -166,5 +166,6 @@ def summary(totals: Totals) -> str:
         f"stored {totals.stored:,}, buffered {totals.buffered:,}, spooled {totals.spooled:,}, missed {totals.missed:,}"
         + (f", dropped {totals.dropped:,}" if totals.dropped else ""),
         f"database {totals.database if totals.database in ('ok', '') else 'away'}",
+        *totals.troubles(),
     ]
     return "; ".join(parts)

@@ -127,6 +127,7 @@ def header(totals: Totals, title: str) -> list[Text]:
     """Make the lines on top."""
     database = totals.database or "starting"
     dropped = [("   dropped ", "dim"), (f"{totals.dropped:,}", "bold red")] if totals.dropped else []
+    troubles = "; ".join(totals.troubles())
     return [
         _line((figures.plain(title), "bold")),
         _line(
@@ -152,6 +153,7 @@ def header(totals: Totals, title: str) -> list[Text]:
             *dropped,
             ("   database ", "dim"), (figures.plain(database), "green" if database == "ok" else "bold yellow"),
         ),
+        *([_line((troubles, "bold red"))] if troubles else []),
     ]  # fmt: skip
 
 

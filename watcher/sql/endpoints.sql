@@ -3,7 +3,7 @@
 -- name: load
 -- All that is to be watched, and the cursor of this very snapshot: the oldest transaction that was still under way, so
 -- that `changes` finds whatever it and later ones commit. One row of nulls when there is nothing.
-SELECT snapshot.cursor, id, name, url, interval_s, timeout_s, enabled, labels, locations, options, source
+SELECT snapshot.cursor, id, name, url, interval_s, timeout_s, priority, enabled, labels, locations, options, source
   FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS cursor) AS snapshot
   LEFT JOIN endpoints ON enabled AND removed_at IS NULL
  ORDER BY id;
@@ -11,12 +11,12 @@ SELECT snapshot.cursor, id, name, url, interval_s, timeout_s, enabled, labels, l
 -- name: changes
 -- What changed since a cursor, at least once: first what is no longer to be watched (its id is all that counts), then
 -- what is. A row of nulls stands for nothing.
-SELECT snapshot.cursor, id, name, url, interval_s, timeout_s, enabled,
+SELECT snapshot.cursor, id, name, url, interval_s, timeout_s, priority, enabled,
        CASE WHEN enabled THEN labels END, CASE WHEN enabled THEN locations END, CASE WHEN enabled THEN options END,
        source
   FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS cursor) AS snapshot
   LEFT JOIN (
-           SELECT id, name, url, interval_s, timeout_s, enabled AND removed_at IS NULL AS enabled,
+           SELECT id, name, url, interval_s, timeout_s, priority, enabled AND removed_at IS NULL AS enabled,
                   labels, locations, options, source
              FROM endpoints
             WHERE changed_xid >= %(since)s::xid8
@@ -36,6 +36,7 @@ CREATE TEMPORARY TABLE watcher_wanted (
     url        text NOT NULL,
     interval_s double precision NOT NULL,
     timeout_s  double precision NOT NULL,
+    priority   smallint NOT NULL,
     enabled    boolean NOT NULL,
     labels     jsonb NOT NULL,
     locations  text[] NOT NULL,
@@ -45,10 +46,10 @@ CREATE TEMPORARY TABLE watcher_wanted (
 -- name: add_wanted
 -- COPY would be as quick, but psycopg2 refuses it in green mode.
 INSERT INTO watcher_wanted
-SELECT name, url, interval_s, timeout_s, enabled, labels, locations, options
+SELECT name, url, interval_s, timeout_s, priority, enabled, labels, locations, options
   FROM json_to_recordset(%(specs)s::json) AS spec (
-           name text, url text, interval_s double precision, timeout_s double precision, enabled boolean,
-           labels jsonb, locations text[], options jsonb
+           name text, url text, interval_s double precision, timeout_s double precision, priority smallint,
+           enabled boolean, labels jsonb, locations text[], options jsonb
        );
 
 -- name: analyze_wanted
@@ -68,22 +69,22 @@ SELECT count(*) FROM watcher_wanted JOIN endpoints USING (name) WHERE endpoints.
 -- name: update_wanted
 -- Only rows that differ: the others keep updated_at and changed_xid, and no worker hears of them.
 UPDATE endpoints AS kept
-   SET url = wanted.url, interval_s = wanted.interval_s, timeout_s = wanted.timeout_s, enabled = wanted.enabled,
-       labels = wanted.labels, locations = wanted.locations, options = wanted.options,
+   SET url = wanted.url, interval_s = wanted.interval_s, timeout_s = wanted.timeout_s, priority = wanted.priority,
+       enabled = wanted.enabled, labels = wanted.labels, locations = wanted.locations, options = wanted.options,
        source = %(source)s, removed_at = NULL
   FROM watcher_wanted AS wanted
  WHERE kept.name = wanted.name
    AND (
-           kept.url, kept.interval_s, kept.timeout_s, kept.enabled,
+           kept.url, kept.interval_s, kept.timeout_s, kept.priority, kept.enabled,
            kept.labels, kept.locations, kept.options, kept.source, kept.removed_at
        ) IS DISTINCT FROM (
-           wanted.url, wanted.interval_s, wanted.timeout_s, wanted.enabled,
+           wanted.url, wanted.interval_s, wanted.timeout_s, wanted.priority, wanted.enabled,
            wanted.labels, wanted.locations, wanted.options, %(source)s, NULL::timestamptz
        );
 
 -- name: insert_wanted
-INSERT INTO endpoints (name, url, interval_s, timeout_s, enabled, labels, locations, options, source)
-SELECT name, url, interval_s, timeout_s, enabled, labels, locations, options, %(source)s
+INSERT INTO endpoints (name, url, interval_s, timeout_s, priority, enabled, labels, locations, options, source)
+SELECT name, url, interval_s, timeout_s, priority, enabled, labels, locations, options, %(source)s
   FROM watcher_wanted AS wanted
  WHERE NOT EXISTS (SELECT FROM endpoints WHERE endpoints.name = wanted.name)
  ORDER BY name
@@ -95,7 +96,7 @@ UPDATE endpoints SET removed_at = now()
    AND NOT EXISTS (SELECT FROM watcher_wanted AS wanted WHERE wanted.name = endpoints.name);
 
 -- name: find
-SELECT id, name, url, interval_s, timeout_s, enabled, labels, locations, options, source,
+SELECT id, name, url, interval_s, timeout_s, priority, enabled, labels, locations, options, source,
        created_at, updated_at, removed_at
   FROM endpoints
  WHERE (%(names)s::text[] IS NULL OR name = ANY (%(names)s))

@@ -26,7 +26,9 @@ Row = dict[str, Any]
 
 _SPECS = 2000  # a statement: about 1 MB
 _FETCHED = 250
-_WATCHED = ("id", "name", "url", "interval_s", "timeout_s", "enabled", "labels", "locations", "options", "source")
+_WATCHED = (
+    "id", "name", "url", "interval_s", "timeout_s", "priority", "enabled", "labels", "locations", "options", "source",
+)  # fmt: skip
 _FOUND = (*_WATCHED, "created_at", "updated_at", "removed_at")
 
 
@@ -37,6 +39,7 @@ class Spec(Protocol):
     url: str
     interval_s: float
     timeout_s: float
+    priority: int
     enabled: bool
     labels: Mapping[str, str]
     locations: Sequence[str]
@@ -111,6 +114,7 @@ def _document(specs: Sequence[Spec]) -> str:
             "url": spec.url,
             "interval_s": spec.interval_s,
             "timeout_s": spec.timeout_s,
+            "priority": spec.priority,
             "enabled": spec.enabled,
             "labels": spec.labels,
             "locations": spec.locations,
@@ -137,8 +141,8 @@ def _holds_nul(value: Any) -> bool:
 def load(connection: extensions.connection) -> tuple[Iterator[Row], str]:
     """Give all endpoints that are to be watched, and the cursor from which `changes` goes on.
 
-    Each row has the keys id, name, url, interval_s, timeout_s, enabled, labels, locations, options, source. Rows are
-    made as they are taken, which may be after the connection was closed.
+    Each row has the keys id, name, url, interval_s, timeout_s, priority, enabled, labels, locations, options, source.
+    Rows are made as they are taken, which may be after the connection was closed.
     """
     rows, cursor = _read(connection, "load", {})
     return rows, cursor

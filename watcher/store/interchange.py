@@ -22,7 +22,7 @@ COLUMNS = (*CORE_KEYS, "options")
 
 CELL_BYTES = 16 << 20
 
-_JSON_COLUMNS = frozenset({"labels", "options"})
+_JSON_COLUMNS = frozenset({"labels", "options", "priority"})
 
 
 class Reading(NamedTuple):
@@ -184,6 +184,7 @@ def _written(row: Mapping[str, Any]) -> dict[str, Any]:
         "url": row["url"],
         "interval": _number(row["interval_s"]),
         "timeout": _number(row["timeout_s"]),
+        "priority": row["priority"],
         "enabled": row["enabled"],
         "labels": _literals(row["labels"]),
         "locations": [_literal(location) for location in row["locations"]],

@@ -15,6 +15,7 @@ import requests
 from watcher import config, registry
 from watcher.errors import ConfigError
 from watcher.models import Endpoint, Failure, Result
+from watcher.ledger import Ledger, Watchman
 from watcher.plan import Plan, Unusable, compile_plan
 from watcher.probe import probe
 from watcher.testing.values import URL
@@ -38,9 +39,11 @@ def check(url: str, /, *plugins: object, **options: Any) -> Result:
         ConfigError: what is wrong with the options, as a user would read it.
     """
     _keep_stamps()
-    plan = _plan(url, plugins, options)
+    ledger = Ledger()
+    plan = _plan(url, plugins, options, ledger)
     try:
-        return probe(plan, plugin_failed=_show)
+        with Watchman(ledger):
+            return probe(plan, plugin_failed=_show)
     finally:
         plan.close()
 
@@ -106,9 +109,9 @@ def settings(
     )
 
 
-def _plan(url: str, plugins: Iterable[object], options: Mapping[str, Any]) -> Plan:
+def _plan(url: str, plugins: Iterable[object], options: Mapping[str, Any], ledger: Ledger | None = None) -> Plan:
     manager = registry.own_plugins(plugins)
-    return compile_plan(_endpoint(url, registry.option_types(manager), options), manager)
+    return compile_plan(_endpoint(url, registry.option_types(manager), options), manager, ledger)
 
 
 def _endpoint(url: str, types: registry.OptionTypes, options: Mapping[str, Any]) -> Endpoint:

@@ -127,7 +127,8 @@ class MeasuredAdapter(BaseAdapter):
         return response
 
     def close(self) -> None:
-        """Do nothing: no connection outlives its request."""
+        """Let go of the exchange, whose response refers to this; no connection outlives its request."""
+        self._exchange = None
 
     def _route_for(self, verify: bool | str, cert: Any) -> Route:
         if verify is True and not cert:

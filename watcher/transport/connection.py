@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from watcher.transport.target import Target
 
 
+NEXT = (Reason.CONNECT, Reason.AGENT_NETWORK)  # failures of one address, after which the next is tried
+
+
 class Connection:
     """A stream, and the TLS engine on it where there is one."""
 
@@ -63,6 +66,12 @@ def resolve(exchange: Exchange, target: Target, deadline: Deadline) -> tuple[Add
     Raises:
         ProbeError: reason `dns`, or `timeout` at the deadline.
     """
+    if exchange.pick is not None:
+        return exchange.pick(target.host, lambda: _lookup(exchange, target, deadline))
+    return _lookup(exchange, target, deadline)
+
+
+def _lookup(exchange: Exchange, target: Target, deadline: Deadline) -> tuple[Address, ...]:
     if target.addresses:
         return target.addresses
     addresses = target.resolver.cached(target.host, target.family)
@@ -85,18 +94,23 @@ def connect(exchange: Exchange, target: Target, deadline: Deadline) -> Stream:
     addresses = resolve(exchange, target, deadline)
     exchange.phase = "connect"
     exchange.since_ns = time_ns()
-    for tries_left in range(len(addresses) - 1, -1, -1):
-        family, exchange.address = addresses[-1 - tries_left]
+    failed: tuple[str, object, str] | None = None  # not the error: its traceback refers to this frame
+    for family, exchange.address in addresses:
         try:
             stream = Stream(family, (exchange.address, target.port), deadline)
         except ProbeError as error:
-            if not tries_left or error.reason is not Reason.CONNECT:
+            if error.reason not in NEXT:
                 raise
+            if failed is None or error.reason is Reason.CONNECT:  # that says more than that there is no way there
+                failed = exchange.address, error.reason, error.detail
             continue
         spent_us = (stream.began_ns - exchange.since_ns) // 1000  # on addresses that refused
-        exchange.connect_us = stream.connect_us + (spent_us if tries_left < len(addresses) - 1 else 0)
+        exchange.connect_us = stream.connect_us + (spent_us if failed is not None else 0)
         return stream
-    raise AssertionError("no address to connect to")
+    if failed is None:
+        raise AssertionError("no address to connect to")
+    exchange.address, reason, detail = failed
+    raise ProbeError(reason, detail)
 
 
 def secure(exchange: Exchange, connection: Connection, tls: ssl.SSLContext, server_name: str | None) -> None:

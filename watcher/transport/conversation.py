@@ -70,9 +70,11 @@ class Conversation(Connection):
         data = self.receive()
         while mark not in data:
             if len(data) > limit:
-                raise ProbeError(Reason.PROTOCOL, f"more than {limit} bytes without {ascii(mark)[1:]}")
+                raise _too_long(limit, mark)
             data += self._more(len(data))
         whole, found, self._rest = data.partition(mark)
+        if len(whole) > limit:
+            raise _too_long(limit, mark)
         return whole + found
 
     def read_exactly(self, count: int) -> bytes:
@@ -111,6 +113,9 @@ class Conversation(Connection):
         secure(self._exchange, self, self._target.tls, self._target.server_name)
         if self.engine.has_output():
             self.stream.send(self.engine.output())  # a server that speaks first waits for the end of the handshake
+        self._rest = self.engine.decrypt()  # or has spoken already: what it said came with the end of the handshake
+        if self._rest and self._exchange.ttfb_us is None:
+            self._exchange.ttfb_us = 0
         self._exchange.phase = OPEN
 
     def account_for_unfinished(self) -> None:
@@ -133,6 +138,10 @@ class Conversation(Connection):
             exchange.ttfb_us = spent_us
         else:
             exchange.transfer_us = (exchange.transfer_us or 0) + spent_us
+
+
+def _too_long(limit: int, mark: bytes) -> ProbeError:
+    return ProbeError(Reason.PROTOCOL, f"more than {limit} bytes without {ascii(mark)[1:]}")
 
 
 @contextmanager

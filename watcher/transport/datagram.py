@@ -20,10 +20,10 @@ import gevent
 from watcher.errors import ProbeError
 from watcher.models import Reason
 from watcher.transport import failures
-from watcher.transport.clock import ANCILLARY_BYTES, LINUX, SO_TIMESTAMPNS, arrival_ns
-from watcher.transport.connection import account_for_unfinished, ended_ns, resolve
+from watcher.transport.clock import ANCILLARY_BYTES, LINUX, arrival_ns
+from watcher.transport.connection import NEXT, account_for_unfinished, ended_ns, resolve
 from watcher.transport.conversation import OPEN
-from watcher.transport.stream import READ, Deadline, SocketAddress
+from watcher.transport.stream import READ, Deadline, SocketAddress, connect, have_stamps
 
 if TYPE_CHECKING:
     from watcher.transport.exchange import Exchange
@@ -96,16 +96,13 @@ class Datagram:
             raise
 
     def _connect(self, family: int, address: SocketAddress) -> None:
-        sock = self._socket
+        have_stamps(self._socket)
         if LINUX:
-            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-            sock.setsockopt(*_RECEIVE_ERRORS[family], 1)
-        else:
-            sock.setblocking(False)
-        code = sock.connect_ex(address)
+            self._socket.setsockopt(*_RECEIVE_ERRORS[family], 1)
+        code = connect(self._socket, address)
         if code:
             raise failures.connecting(code)
-        self._io = self._deadline.watch(sock.fileno(), READ)
+        self._io = self._deadline.watch(self._socket.fileno(), READ)
 
     def send(self, data: bytes) -> None:
         """Send one datagram.
@@ -228,7 +225,7 @@ def ask(
                 with contextlib.closing(open_to(family, (exchange.address, target.port), deadline)) as datagram:
                     return _ask(exchange, datagram, question(family), accept, tries)
             except ProbeError as error:
-                if not left or error.reason is not Reason.CONNECT:
+                if not left or error.reason not in NEXT:
                     raise
         raise AssertionError("no address to ask")
     except ProbeError as error:

@@ -1,7 +1,7 @@
 """Names to addresses: c-ares on gevent's loop, with each record's own time to live.
 
 c-ares honours /etc/hosts, /etc/nsswitch.conf and /etc/resolv.conf (search domains, several servers). One query a name
-at a time, however many probes wait for it.
+at a time, however many probes wait for it. A failure is kept for FAILED_S: so long may a repaired name stay down.
 """
 
 from __future__ import annotations
@@ -23,8 +23,15 @@ QUERY_TRIES = 3
 TTL_MIN_S = 1  # no endpoint is checked more often; endpoints of one host share an answer
 TTL_MAX_S = 86_400
 CACHE_MAX_NAMES = 200_000
+FAILED_S = 1.0
+FAILED_MAX_NAMES = 20_000
 
 Address = tuple[int, str]  # family, address as text
+
+_OPT_QUERY_CACHE = 1 << 21  # ARES_OPT_QUERY_CACHE of ares.h
+
+# Beside those of the socket module: any address, but those of one family are tried first.
+FIRST_4, FIRST_6 = -socket.AF_INET, -socket.AF_INET6
 
 _NO_ANSWER = {
     pycares.errno.ARES_ENOTFOUND: "name not found",
@@ -53,6 +60,7 @@ class Resolver:
     def __init__(self, servers: tuple[str, ...] = ()) -> None:
         self._servers = servers
         self._cache: dict[tuple[str, int], tuple[float, tuple[Address, ...]]] = {}
+        self._failed: dict[tuple[str, int], tuple[float, int]] = {}
         self._queries: dict[tuple[str, int], _Query] = {}
         self._channel: _Channel | None = None
 
@@ -65,12 +73,15 @@ class Resolver:
         """Ask for the addresses of a name, in the order to try them (RFC 6724).
 
         Args:
-            family: `socket.AF_INET`, `AF_INET6` or `AF_UNSPEC`.
+            family: `socket.AF_INET`, `AF_INET6` or `AF_UNSPEC`; `FIRST_4` or `FIRST_6`.
 
         Raises:
             ProbeError: reason `dns`, or `timeout` at the deadline.
         """
         key = host, family
+        failed = self._failed.get(key)
+        if failed is not None and failed[0] > monotonic():
+            raise _failure(host, failed[1])
         query = self._queries.get(key)
         if query is None:
             query = self._queries[key] = _Query()
@@ -89,26 +100,31 @@ class Resolver:
                 query.waiting.remove(deadline)
         if query.addresses:
             return query.addresses
-        text = _NO_ANSWER.get(query.error) or pycares.errno.strerror(query.error).lower()
-        raise ProbeError(_OUR_FAULT.get(query.error, Reason.DNS), f"{text}: {host}")
+        raise _failure(host, query.error)
 
     def _ask(self, key: tuple[str, int], query: _Query) -> None:
+        host, family = key
+
         def answered(result: Any, error: int | None) -> None:
             if error is None:
                 nodes = [node for node in result.nodes if node.family in (socket.AF_INET, socket.AF_INET6)]
+                if family < 0:
+                    nodes.sort(key=lambda node: node.family != -family)
                 query.addresses = tuple(dict.fromkeys((node.family, _text(node.addr[0])) for node in nodes))
                 query.error = 0 if nodes else pycares.errno.ARES_ENODATA
                 self._keep(key, query.addresses, min((node.ttl for node in nodes), default=0))
             else:
                 query.error = error
+            if query.error:
+                self._keep_failure(key, query.error)
             query.done = True
             self._queries.pop(key, None)
             for deadline in query.waiting:
                 deadline.wake()
 
-        if self._channel is None:
+        if self._channel is None or self._channel.outdated():
             self._channel = _Channel(self._servers)
-        self._channel.ask(key[0], key[1], answered)
+        self._channel.ask(host, max(family, socket.AF_UNSPEC), answered)
 
     def _keep(self, key: tuple[str, int], addresses: tuple[Address, ...], ttl_s: int) -> None:
         if len(self._cache) >= CACHE_MAX_NAMES:
@@ -116,6 +132,18 @@ class Resolver:
             self._cache = {name: entry for name, entry in self._cache.items() if entry[0] > now}
         if addresses and len(self._cache) < CACHE_MAX_NAMES:
             self._cache[key] = monotonic() + max(TTL_MIN_S, min(ttl_s, TTL_MAX_S)), addresses
+
+    def _keep_failure(self, key: tuple[str, int], error: int) -> None:
+        if error in _OUR_FAULT:
+            return
+        if len(self._failed) >= FAILED_MAX_NAMES:
+            self._failed.clear()
+        self._failed[key] = monotonic() + FAILED_S, error
+
+
+def _failure(host: str, error: int) -> ProbeError:
+    text = _NO_ANSWER.get(error) or pycares.errno.strerror(error).lower()
+    return ProbeError(_OUR_FAULT.get(error, Reason.DNS), f"{text}: {host}")
 
 
 class _Query:
@@ -140,9 +168,16 @@ class _Channel:
         self._timer = self._loop.timer(0.0)
         self._configuration = _configuration()
         self._channel = pycares.Channel(
-            servers=servers or None, timeout=QUERY_TIMEOUT_S, tries=QUERY_TRIES, sock_state_cb=self._socket_changed
+            timeout=QUERY_TIMEOUT_S, tries=QUERY_TRIES, sock_state_cb=self._socket_changed
         )
+        _keep_no_answers(self._channel)
+        if servers:
+            self._channel.servers = servers
         self._follows_system = not servers
+
+    def outdated(self) -> bool:
+        """Tell whether the system's configuration changed. (c-ares reads it anew in a thread, later than the query.)"""
+        return self._follows_system and self._configuration != _configuration()
 
     def ask(self, host: str, family: int, answered: Any) -> None:
         """Send a query; `answered(result, error)` is called on the hub, or before this returns."""
@@ -152,9 +187,6 @@ class _Channel:
             answered(result, error)
 
         self._pending += 1
-        if self._follows_system and self._configuration != (configuration := _configuration()):
-            self._configuration = configuration
-            self._channel.reinit()
         try:
             self._channel.getaddrinfo(host, None, family=family, type=socket.SOCK_STREAM, callback=arrived)
         except (UnicodeError, ValueError, pycares.AresError):
@@ -184,6 +216,25 @@ class _Channel:
     def _timed_out(self) -> None:
         self._channel.process_fd(pycares.ARES_SOCKET_BAD, pycares.ARES_SOCKET_BAD)
         self._await_timeout()
+
+
+def _keep_no_answers(channel: pycares.Channel) -> None:
+    """Switch off the cache within c-ares, for which pycares has no option; the channel has no query yet.
+
+    It keeps failures for as long as the zone's SOA says, up to an hour, in which a repaired name would stay down.
+    """
+    # pylint: disable=protected-access  # no public name leads there
+    library, memory = pycares._lib, pycares._ffi
+    options, mask, renewed = memory.new("struct ares_options *"), memory.new("int *"), memory.new("ares_channel *")
+    code = library.ares_save_options(channel._channel[0], options, mask)
+    if code == library.ARES_SUCCESS:
+        options.qcache_max_ttl = 0
+        code = library.ares_init_options(renewed, options, mask[0] | _OPT_QUERY_CACHE)
+        library.ares_destroy_options(options)
+    if code != library.ARES_SUCCESS:
+        raise pycares.AresError(code, pycares.errno.strerror(code))
+    library.ares_destroy(channel._channel[0])
+    channel._channel = renewed
 
 
 def _configuration() -> tuple[int, int] | None:

@@ -12,24 +12,32 @@ if TYPE_CHECKING:
 
     import requests
 
+    from watcher.transport.dns import Address
+
+    Found = tuple[Address, ...]
+    Pick = Callable[[str, Callable[[], Found]], Found]
+
 
 class Exchange:
     """The measurement of one probe: made by `watcher.probe`, filled by a prober, read into a `Result`.
 
     `deadline_ns` is on the clock of `time.monotonic_ns`. Phases are integers in microseconds, None where they did not
     take place. `hops_us` is the sum of the phases of earlier hops (redirects). `before` are the plan's callables
-    that change the request of this check. `response` is what the steps examine.
+    that change the request of this check. `response` is what the steps examine. `pick` is there in a check of one of
+    many addresses: given a host and how to look it up, it says which to use.
     """
 
     __slots__ = (
         "address", "before", "body_bytes", "connect_us", "deadline_ns", "detail", "dns_us", "hops_us", "http_status",
-        "peer", "phase", "reason", "response", "since_ns", "started_ns", "tls_us", "transfer_us", "ttfb_us",
+        "peer", "phase", "pick", "reason", "response", "since_ns", "started_ns", "timeout_ns", "tls_us", "transfer_us",
+        "ttfb_us",
     )  # fmt: skip
 
     def __init__(self, timeout_s: float, before: tuple[Callable[[requests.PreparedRequest], None], ...] = ()) -> None:
         self.before = before
         self.started_ns = time.time_ns()
-        self.deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9)
+        self.timeout_ns = int(timeout_s * 1e9)
+        self.deadline_ns = time.monotonic_ns() + self.timeout_ns
         self.dns_us: int | None = None
         self.connect_us: int | None = None
         self.tls_us: int | None = None
@@ -41,6 +49,7 @@ class Exchange:
         self.address: str | None = None
         self.peer: object | None = None  # what the transport knows of the TLS peer: `transport.tls.Peer`
         self.phase = "start"
+        self.pick: Pick | None = None
         self.since_ns = self.started_ns  # when the name was asked for, or the first connection begun
         self.response: requests.Response | None = None
         self.reason: Reason | None = None  # with status up: something to know, e.g. body_cap
@@ -53,9 +62,8 @@ class Exchange:
 
     def begin_anew(self) -> None:
         """Start the clock again, with all of the time left: what was done until now was none of the site's."""
-        now_ns = time.time_ns()
-        self.deadline_ns += now_ns - self.started_ns
-        self.started_ns = self.since_ns = now_ns
+        self.deadline_ns = time.monotonic_ns() + self.timeout_ns
+        self.started_ns = self.since_ns = time.time_ns()
 
     def note(self, detail: str) -> None:
         """Say something worth knowing of a check that found nothing wrong."""

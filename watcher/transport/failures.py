@@ -29,7 +29,20 @@ _OWN_NETWORK = {
     errno.ENETUNREACH: "this machine has no route there (no network, or none of that address family)",
 }
 
+# what the kernel makes of ICMP errors; the same numbers are its own when connect(2) gives them at once
+_SAID_BY_ROUTERS = {
+    errno.ENETUNREACH: "network unreachable",
+    errno.EACCES: "forbidden on the way there",
+}
+
 _PEER_CLOSED = {errno.ECONNRESET: "connection reset", errno.EPIPE: "connection closed while the request was sent"}
+
+
+def answered(code: int) -> ProbeError:
+    """Give the failure that the errno of a connection under way stands for: what a router or the peer said."""
+    if code in _SAID_BY_ROUTERS:
+        return ProbeError(Reason.CONNECT, _SAID_BY_ROUTERS[code])
+    return connecting(code)
 
 
 def connecting(code: int) -> ProbeError:

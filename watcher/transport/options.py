@@ -10,12 +10,31 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import msgspec
+
 from watcher.models import Endpoint, Options
-from watcher.transport.dns import Resolver
+from watcher.transport.dns import FIRST_4, FIRST_6, Resolver
 from watcher.transport.target import Route, Target, target_at
 from watcher.transport.tls import Trust
 
-FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
+FAMILIES = {
+    None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6, "4 first": FIRST_4, "6 first": FIRST_6
+}  # fmt: skip
+ADDRESSES_MOST = 64
+
+
+class Addresses(Options):
+    """Every address of the name is checked: how many at most, and how many must be up for the endpoint to be."""
+
+    most: Annotated[int, msgspec.Meta(ge=1, le=ADDRESSES_MOST)] = 16
+    up: Literal["any", "all"] | Annotated[int, msgspec.Meta(ge=1, le=ADDRESSES_MOST)] = "all"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.up, int) and self.up > self.most:
+            raise ValueError(f"{self.up} cannot be up where at most {self.most} are checked")
+
+
+EVERY_ADDRESS = Addresses()
 
 
 class Tls(Options):
@@ -44,6 +63,10 @@ def _address(value: str) -> str:
     return str(ipaddress.ip_address(value))
 
 
+def _every(value: str | Addresses) -> Addresses:
+    return EVERY_ADDRESS if isinstance(value, str) else value
+
+
 def _servers(value: str | list[str]) -> tuple[str, ...]:
     servers = tuple([value] if isinstance(value, str) else value)
     for server in servers:
@@ -57,14 +80,22 @@ def _servers(value: str | list[str]) -> tuple[str, ...]:
 TYPES: Mapping[str, Any] = {
     "tls": Tls,
     "address": Annotated[str, _address],
-    "ip_version": Literal[4, 6],
+    "addresses": Annotated[Literal["each"] | Addresses, _every],
+    "ip_version": Literal[4, 6, "4 first", "6 first"],
     "resolver": Annotated[str | list[str], _servers],
 }
 
 
 def route(endpoint: Endpoint, max_body: int = 0, alpn: tuple[str, ...] = ()) -> Route:
-    """Give how the host of an endpoint is reached."""
+    """Give how the host of an endpoint is reached.
+
+    Raises:
+        ValueError: of its options one excludes another.
+    """
     options = endpoint.options
+    for key in {"address", "keep_alive"} & options.keys() if "addresses" in options else ():
+        if options[key]:
+            raise ValueError(f"{key} cannot be had together with addresses, which has a connection to each of them")
     return _route(
         options.get("resolver", ()),
         FAMILIES[options.get("ip_version")],

@@ -18,6 +18,7 @@ from requests.hooks import default_hooks
 from requests.structures import CaseInsensitiveDict
 
 from watcher.errors import ProbeError
+from watcher.ledger import Overrun
 from watcher.models import Reason
 from watcher.transport.adapter import (
     FIELDS_FOR_ALL,
@@ -74,7 +75,8 @@ class MeasuredProber:
             return
         response = fetch_response(exchange, self._target, self._line + self._fields, self._url, self._kept)
         if self._max_redirects and response.is_redirect:
-            response = self._follow(response, self._session(exchange))
+            with self._session(exchange) as session:
+                response = self._follow(response, session)
         exchange.response = response
 
     def close(self) -> None:
@@ -100,25 +102,26 @@ class MeasuredProber:
             hops.extend(session.resolve_redirects(response, response.request))
         except (requests.RequestException, ValueError) as error:
             raise _failure(error) from None
-        hops[-1].history = hops[:-1]
+        for number, hop in enumerate(hops):  # `requests` puts a response into its own history
+            hop.history = hops[:number]
         return hops[-1]
 
     def _send_anew(self, exchange: Exchange) -> None:
         kept = self._prepared
         request = _copied(kept) if kept is not None else prepared_from(self._line + self._fields, self._url)
         _prepare(exchange, request)
-        session = self._session(exchange)
-        try:
-            response = session.send(request, allow_redirects=False)
-        except requests.RequestException as error:
-            raise _failure(error) from None
-        if self._max_redirects and response.is_redirect:
-            response = self._follow(response, session)
+        with self._session(exchange) as session:
+            try:
+                response = session.send(request, allow_redirects=False)
+            except requests.RequestException as error:
+                raise _failure(error) from None
+            if self._max_redirects and response.is_redirect:
+                response = self._follow(response, session)
         exchange.response = response
 
 
 class _Session(requests.Session):
-    """A session that a redirect cannot lead to tell another host what was meant for the first.
+    """A session that a redirect cannot lead to tell another host, or in the clear, what was meant for the first.
 
     Beside what `requests` strips by itself, these are all header fields but those in FIELDS_FOR_ALL, the client
     certificate, and the hooks of an authentication, which would answer the other host's challenge.
@@ -127,11 +130,13 @@ class _Session(requests.Session):
     def __init__(self, url: str, max_redirects: int) -> None:
         super().__init__()
         self.max_redirects = max_redirects
-        self._host = urlsplit(url).hostname
+        self._first = urlsplit(url)
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send a request, stripped if it goes elsewhere."""
-        if urlsplit(request.url).hostname != self._host:
+        to = urlsplit(request.url)
+        in_the_clear = to.scheme == "http" and self._first.scheme == "https"
+        if to.hostname != self._first.hostname or in_the_clear:
             kept = {name: value for name, value in request.headers.items() if name.lower() in _FOR_OTHERS}
             request.headers = CaseInsensitiveDict(kept)
             request.hooks = default_hooks()
@@ -151,7 +156,7 @@ def _copied(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
 
 def _prepare(exchange: Exchange, request: requests.PreparedRequest) -> float:
     """Let the steps change the request of this check; give the seconds that are left for it."""
-    with gevent.Timeout(_left_s(exchange), ProbeError(Reason.PLUGIN, "a plugin's `before` took all of the timeout")):
+    with gevent.Timeout(_left_s(exchange), Overrun("`before` took all of the timeout")):
         for before in exchange.before:
             before(request)
     exchange.begin_anew()
@@ -174,7 +179,7 @@ def _failure(error: requests.RequestException | ValueError) -> ProbeError:
         return ProbeError(Reason.REDIRECT, f"redirected to what is no URL: {error}")
     cause = error.args[0] if error.args else None
     if isinstance(cause, ProbeError):
-        return cause
+        return ProbeError(cause.reason, cause.detail)  # not `cause`: the two errors would refer to each other
     failure = of_requests(error)
     if failure.reason is Reason.REDIRECT and error.response is None and error.request is not None:
         failure.detail = f"redirected to {error.request.url}: {failure.detail}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,8 +15,12 @@ from requests.models import REDIRECT_STATI
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
+from watcher.errors import ProbeError
+from watcher.models import Reason
 from watcher.transport.decode import decoded
 from watcher.transport.wire import ResponseReader, header_fields, reason_phrase
+
+NOT_FOR_PAGES = frozenset({"idna", "punycode", "undefined"})
 
 
 class lazy:  # pylint: disable=invalid-name  # it is used as property is
@@ -42,16 +47,17 @@ class Headers(CaseInsensitiveDict):
     def __init__(self, head: bytes) -> None:
         # deliberately not super().__init__(): filling its store one by one takes longer than parsing
         # pylint: disable=super-init-not-called
-        end = head.find(b"\r\n\r\n")
-        self._whole = end < 0 or head[9:10] == b"1"  # lone LFs, or interim responses before it: for the parser
-        self._head = head if self._whole else head[: end + 4]
+        end = head.find(b"\n\r\n")
+        # lone LFs, or interim responses before it: for the parser
+        self._whole = end < 0 or head[9:10] == b"1" or head.find(b"\n\n", 0, end) >= 0
+        self._head = head if self._whole else head[: end + 3]
         self._lower = self._head.lower()
 
     @lazy
     def _store(self) -> OrderedDict[str, tuple[str, str]]:
         store: OrderedDict[str, tuple[str, str]] = OrderedDict()
         for raw_name, raw_value in header_fields(self._head):
-            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            name, value = raw_name.decode("latin-1"), raw_value.strip().decode("latin-1")  # llhttp leaves one before LF
             key = name.lower()
             store[key] = (name, f"{store[key][1]}, {value}" if key in store else value)
         return store
@@ -111,6 +117,8 @@ class Response(requests.Response):
         if not codings or not self.encoded_body:
             return self.encoded_body
         content, whole = decoded(self.encoded_body, codings, self._max_body)
+        if not whole and not self.truncated and len(content) < self._max_body:
+            raise ProbeError(Reason.PROTOCOL, f"the body breaks off inside its {codings}, after {len(content)} bytes")
         self.truncated = self.truncated or not whole
         return content
 
@@ -120,8 +128,9 @@ class Response(requests.Response):
 
     @lazy
     def encoding(self) -> str | None:
-        """The charset that the headers declare."""
-        return get_encoding_from_headers(self.headers)
+        """The charset that the headers declare; None for one whose decoder would raise whatever `errors` says."""
+        declared = get_encoding_from_headers(self.headers)
+        return None if declared and _raises(declared) else declared
 
     @lazy
     def reason(self) -> str:
@@ -157,6 +166,13 @@ class Response(requests.Response):
 
     connection: Any = None
     _next: Any = None
+
+
+def _raises(charset: str) -> bool:
+    try:
+        return codecs.lookup(charset).name in NOT_FOR_PAGES
+    except LookupError:
+        return False  # `requests` takes UTF-8 instead
 
 
 class Raw:

@@ -33,21 +33,22 @@ SocketAddress = tuple[Any, ...]
 class Deadline:
     """Wakes its greenlet at the deadline of a check; every wait of the check goes through it.
 
-    Waits cost no object: the io watcher switches straight into the greenlet that made this deadline.
+    Waits cost no object: the io watcher switches straight into the greenlet that made this deadline. What waits
+    otherwise meanwhile is not disturbed, but the next wait ends at once.
     """
 
-    __slots__ = ("_hub", "_loop", "_parked", "_switch", "_timer", "at_ns", "passed")
+    __slots__ = ("_hub", "_loop", "_parked", "_switch", "_timer", "_waits", "at_ns", "passed")
 
     def __init__(self, at_ns: int) -> None:
         self.at_ns = at_ns  # time.monotonic_ns
         self.passed = False
-        self._parked = False
+        self._parked = self._waits = False
         self._hub = gevent.get_hub()
         self._loop = self._hub.loop
         self._switch = getcurrent().switch
         self._timer = self._loop.timer(max(0.0, (at_ns - monotonic_ns()) / 1e9))
         # update: the loop's own idea of now is as old as the computing since its last round
-        self._timer.start(self._switch, _TIME_UP, update=True)
+        self._timer.start(self._pass, update=True)
 
     def watch(self, descriptor: int, events: int) -> Any:
         """Give an io watcher for `wait`."""
@@ -57,21 +58,20 @@ class Deadline:
         """Let other greenlets run until the watcher fires (True) or the deadline has come (False)."""
         if self.passed:
             return False
-        watcher.start(self._switch, _READY)
+        self._waits = True
         try:
-            if self._hub.switch() is _READY:
-                return True
+            watcher.start(self._switch, _READY)
+            return self._hub.switch() is _READY
         finally:
+            self._waits = False
             watcher.stop()
-        self.passed = True
-        return False
 
     def park(self) -> bool:
         """Let other greenlets run until `wake` is called (True) or the deadline has come (False)."""
         if not self.passed:
             self._parked = True
             try:
-                self.passed = self._hub.switch() is not _READY
+                self._hub.switch()
             finally:
                 self._parked = False
         return not self.passed
@@ -85,9 +85,34 @@ class Deadline:
             self._parked = False
             self._switch(_READY)
 
+    def _pass(self) -> None:
+        self.passed = True
+        if self._waits or self._parked:
+            self._switch(_TIME_UP)
+
     def close(self) -> None:
         """Stop the timer."""
         self._timer.close()
+
+
+def have_stamps(sock: RawSocket) -> None:
+    """Have the kernel stamp what arrives, where it can; elsewhere the socket is made non-blocking here."""
+    if LINUX:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    else:
+        sock.setblocking(False)
+
+
+def connect(sock: RawSocket, address: SocketAddress) -> int:
+    """Begin to connect and give the errno.
+
+    Raises:
+        ProbeError: reason `config`, for an address in a zone that is no interface here.
+    """
+    try:
+        return sock.connect_ex(address)
+    except OSError as error:
+        raise ProbeError(Reason.CONFIG, f"{address[0]}: {error.strerror}") from None
 
 
 class Stream:
@@ -117,13 +142,10 @@ class Stream:
 
     def _connect(self, address: SocketAddress) -> int:
         sock = self._socket
-        if LINUX:
-            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        else:
-            sock.setblocking(False)
+        have_stamps(sock)
         self._io = self._deadline.watch(sock.fileno(), WRITE)
         self.began_ns = time_ns()
-        code = sock.connect_ex(address)
+        code = connect(sock, address)
         if code not in (0, errno.EINPROGRESS):
             raise failures.connecting(code)
         ready = code == 0 or self._deadline.wait(self._io)
@@ -131,7 +153,7 @@ class Stream:
         if took_us < 0:
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code or ready:
-                raise failures.connecting(code or errno.ECONNREFUSED)
+                raise failures.answered(code or errno.ECONNREFUSED)
             raise ProbeError(Reason.TIMEOUT, "timeout in connect")
         self._io.events = READ
         return took_us

@@ -59,6 +59,7 @@ def target_at(route: Route, host: str, port: int, secure: bool, starttls: bool =
         ValueError: the pinned address is none.
         OSError, ssl.SSLError: a certificate file cannot be read.
     """
+    host = ascii_host(host)
     addresses = literal(route.address or host)
     if route.address and not addresses:
         raise ValueError(f"address {route.address!r} is not an IP address")
@@ -73,6 +74,19 @@ def target_at(route: Route, host: str, port: int, secure: bool, starttls: bool =
         max_body=route.max_body,
         starttls=starttls,
     )
+
+
+def ascii_host(host: str) -> str:
+    """Give a host of a URL as DNS and TLS know it: a domain name in ASCII (UTS 46), a zone as it is (RFC 6874).
+
+    Raises:
+        ValueError: it is no domain name.
+    """
+    if not host.isascii():
+        import idna
+
+        return idna.encode(host, uts46=True).decode()
+    return host.replace("%25", "%", 1) if ":" in host else host
 
 
 def literal(host: str) -> tuple[Address, ...]:

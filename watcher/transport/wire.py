@@ -58,7 +58,7 @@ class ResponseReader:
         self._head_only = head_only
         self._alive = False
         self._in_body = False
-        self._body: list[bytes] = []
+        self._body = bytearray()  # not a list: a chunk of two bytes would weigh fifty
         self._max_body = max_body
         self.head = b""  # the header sections, and whatever arrived with their last bytes
         self.status = 0
@@ -73,24 +73,23 @@ class ResponseReader:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            if not self.done:  # what follows a complete response is not our concern
+            # what follows a complete response, or the part of it that is read, is not our concern
+            if not self.done and self.body_bytes <= self._max_body:
                 raise ProbeError(Reason.PROTOCOL, self._complaint(error)) from None
             self._alive = False
         except httptools.HttpParserUpgrade:
             pass  # 101: the response is complete, what follows is another protocol
         if len(self.head) > HEAD_MAX_BYTES and self._is_head_too_long():
             raise ProbeError(Reason.PROTOCOL, f"headers longer than {HEAD_MAX_BYTES} bytes")
-        if self.done:
-            return True
         if self.body_bytes > self._max_body:
-            self.status = self._parser.get_status_code()
+            self.status = self.status or self._parser.get_status_code()
             self.capped = self.done = True
         return self.done
 
     def _is_head_too_long(self) -> bool:
         if not self._in_body:
             return True
-        return all(self.head.find(end, 0, HEAD_MAX_BYTES) < 0 for end in (b"\r\n\r\n", b"\n\n"))
+        return all(self.head.find(end, 0, HEAD_MAX_BYTES) < 0 for end in (b"\n\r\n", b"\n\n"))
 
     def end(self) -> None:
         """Take the end of the connection: complete only a body that is delimited by it (RFC 9112, 6.3)."""
@@ -114,8 +113,7 @@ class ResponseReader:
     @property
     def body(self) -> bytes:
         """The body as it came, still content-coded, of at most `max_body` bytes."""
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        return body[: self._max_body] if self.capped else body
+        return bytes(memoryview(self._body)[: self._max_body])
 
     def close(self) -> None:
         """Let the parser go: it and this reader refer to each other."""
@@ -134,7 +132,7 @@ class ResponseReader:
 
     def on_body(self, data: bytes) -> None:  # pylint: disable=missing-function-docstring
         if not self.done:
-            self._body.append(data)
+            self._body += data
             self.body_bytes += len(data)
 
     def on_message_complete(self) -> None:  # pylint: disable=missing-function-docstring
@@ -165,13 +163,15 @@ def reason_phrase(head: bytes) -> str:
 
 
 class _Head:
-    """Collects the last complete header section that a parser reads."""
+    """Collects the header section of the final response that a parser reads: not its trailers, nor what follows it."""
 
-    __slots__ = ("_next_fields", "_next_phrase", "fields", "phrase")
+    __slots__ = ("_final", "_next_fields", "_next_phrase", "fields", "parser", "phrase")
 
     def __init__(self) -> None:
+        self.parser: httptools.HttpResponseParser | None = None
         self.fields: list[tuple[bytes, bytes]] = []
         self.phrase = b""
+        self._final = False
         self.on_message_begin()
 
     def on_message_begin(self) -> None:  # pylint: disable=missing-function-docstring
@@ -185,15 +185,21 @@ class _Head:
         self._next_fields.append((name, value))
 
     def on_headers_complete(self) -> None:  # pylint: disable=missing-function-docstring
-        self.fields, self.phrase = self._next_fields, self._next_phrase
+        if not self._final:
+            self.fields, self.phrase = self._next_fields, self._next_phrase
+            status = self.parser.get_status_code()
+            self._final = status >= 200 or status == 101
+        self._next_fields = []
 
 
 def _read_head(head: bytes) -> _Head:
     collected = _Head()
-    parser = httptools.HttpResponseParser(collected)
+    collected.parser = parser = httptools.HttpResponseParser(collected)
     parser.set_dangerous_leniencies(**LENIENCIES)
     try:
         parser.feed_data(head)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade):
         pass  # in what followed the headers; the headers themselves were read before
+    finally:
+        collected.parser = None  # the two refer to each other
     return collected

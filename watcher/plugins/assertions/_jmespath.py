@@ -64,7 +64,7 @@ def evaluate(tree: dict[str, Any], page: Any, steps: int) -> Any:
     from jmespath.exceptions import JMESPathError
 
     try:
-        return interpreter()(steps).visit(tree, page)
+        return interpreter()(steps).evaluate(tree, page)
     except JMESPathError as error:
         name = getattr(error, "function_name", "")
         received = getattr(error, "actual_type", "another value")
@@ -84,6 +84,13 @@ def interpreter() -> type[TreeInterpreter]:
         def __init__(self, steps: int) -> None:
             super().__init__()
             self.left = steps
+
+        def evaluate(self, tree: dict[str, Any], page: Any) -> Any:
+            """Evaluate a tree, once."""
+            try:
+                return self.visit(tree, page)
+            finally:
+                self._method_cache.clear()  # bound methods, which refer to this
 
         def visit(self, node: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
             """Visit a node, and take from what is left."""

@@ -74,9 +74,9 @@ class Known(Step):
 
     def examine(self, response: requests.Response) -> Failure | None:
         """Compare the digests."""
-        if getattr(response, "truncated", False):
-            return Failure("body_hash: the page is longer than max_body; raise max_body above its size", Reason.CONFIG)
         found = digest(response)
+        if getattr(response, "truncated", False):  # of a compressed page only known once it was looked at
+            return Failure("body_hash: the page is longer than max_body; raise max_body above its size", Reason.CONFIG)
         if found in self.digests:
             return None
         more = f" or {len(self.digests) - 1} more" * (len(self.digests) > 1)

@@ -9,6 +9,7 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
+from importlib import import_module
 from time import time
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -35,14 +36,16 @@ class Wish(Options):
     """With less time left it is down."""
     degraded_days: float | None = None
     """With less time left it is degraded."""
-    issuer: Match | list[Match] = []
+    issuer: Match | list[Match] | None = None
     """Held against the issuer's common name, its organisation and its whole name as RFC 4514 writes it."""
-    names: Match | list[Match] = []
+    names: Match | list[Match] | None = None
     """Each must hold for one of the names that the certificate is for; an absent one for none."""
-    fingerprint: str | list[str] = []
+    fingerprint: str | list[str] | None = None
     """SHA-256 of the certificate; of several any is good."""
 
     def __post_init__(self) -> None:
+        if [] in (self.issuer, self.names, self.fingerprint):
+            raise ValueError("an empty list checks nothing")
         if self.days < 0:
             raise ValueError("days cannot be less than 0")
         if self.degraded_days is not None and self.degraded_days <= self.days:
@@ -53,7 +56,7 @@ class Wish(Options):
 
     def fingerprints(self) -> tuple[str, ...]:
         """Give the digests that are good, none where any is."""
-        given = [self.fingerprint] if isinstance(self.fingerprint, str) else self.fingerprint
+        given = [self.fingerprint] if isinstance(self.fingerprint, str) else self.fingerprint or []
         return tuple(digest.replace(":", "").lower() for digest in given)
 
 
@@ -67,6 +70,8 @@ def watcher_options() -> dict[str, Any]:
 def watcher_steps(endpoint: Endpoint) -> list[Step] | None:
     """Judge the TLS peer of an endpoint that has one of the options."""
     version, wish = for_tls(endpoint, "tls_version"), for_tls(endpoint, "certificate")
+    if wish is not None:
+        import_module("cryptography.x509")  # 60 ms that no check shall wait for
     steps: list[Step] = [] if version is None else [version_step(version)]
     return steps + ([] if wish is None else [Certificate(wish)]) or None
 
@@ -152,7 +157,7 @@ def judged(found: x509.Certificate, digest: str, wish: Wish) -> Failure | None:
     if good and digest not in good:
         return Failure(f"certificate fingerprint is {digest[:16]}…, wanted {good[0][:16]}…", Reason.CERTIFICATE)
     for what, wanted, texts in (("issuer", wish.issuer, issuers(found)), ("names", wish.names, names(found))):
-        for match in wanted if isinstance(wanted, list) else [wanted]:
+        for match in wanted if isinstance(wanted, list) else filter(None, [wanted]):
             held = [match.holds(text) for text in texts or [None]]
             if not (all(held) if match.absent else any(held)):
                 words = ", ".join(shown(text) for text in texts[:NAMES_SHOWN]) + ", …" * (len(texts) > NAMES_SHOWN)

@@ -152,12 +152,12 @@ def ask(given: tuple[Question, ...], content: bytes, steps: int) -> Failure | No
     """Read the page, and give the first failure; one that makes it down goes before one that makes it degraded."""
     try:
         page = msgspec.json.decode(content.removeprefix(BOM))
+        failures = [failure for question in given if (failure := question.failure(page, steps))]
+        return min(failures, key=lambda failure: failure.degraded, default=None)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Failure(f"json: the page is {f'not JSON: {str(error)[:SHOWN_CHARS]}' if content else 'empty'}")
     except RecursionError:
         return Failure("json: the page is nested too deeply")
-    failures = [failure for question in given if (failure := question.failure(page, steps))]
-    return min(failures, key=lambda failure: failure.degraded, default=None)
 
 
 def is_number(found: Any) -> bool:
@@ -169,6 +169,10 @@ def same(found: Any, wanted: Any) -> bool:
     """Compare as JSON does: 1 and 1.0 are the same, 1 and true are not."""
     if is_number(found) and is_number(wanted):
         return found == wanted
+    if isinstance(found, list) and isinstance(wanted, list):
+        return len(found) == len(wanted) and all(map(same, found, wanted))
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return found.keys() == wanted.keys() and all(same(found[key], wanted[key]) for key in wanted)
     return type(found) is type(wanted) and found == wanted
 
 

@@ -130,7 +130,7 @@ def ask(question: Question) -> tuple[Secret, float]:
 def _object(response: requests.Response) -> dict[str, Any]:
     try:
         answer = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
 

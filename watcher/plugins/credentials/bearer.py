@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
@@ -54,6 +55,8 @@ class TokenFile:
             found = os.stat(self._path)  # follows links: Kubernetes renews by changing one
             stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
             if stamp != self._stamp:
+                if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, and all other checks with it
+                    raise ProbeError(Reason.CREDENTIALS, f"bearer.token_file {self._path}: is no regular file")
                 self._token = self._read()
                 self._stamp = stamp
         except OSError as error:
@@ -64,7 +67,8 @@ class TokenFile:
         with self._path.open("rb") as stream:
             text = stream.read(FILE_CAP_BYTES).decode("latin-1").strip()
         if not TOKEN.fullmatch(text):
-            raise ProbeError(Reason.CREDENTIALS, f"bearer.token_file {self._path}: holds no token, or more than one word")
+            why = "holds no token, or more than one word"
+            raise ProbeError(Reason.CREDENTIALS, f"bearer.token_file {self._path}: {why}")
         return text
 
 

@@ -35,14 +35,23 @@ class OAuth2(Options):
     ca: Path | None = None
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.token_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.fragment:
+        if not is_token_url(self.token_url):
             raise ValueError("token_url must be like https://login.example.com/oauth2/token")
         if not 0.1 <= self.timeout <= 60:
             raise ValueError(f"timeout {self.timeout:g} s is not between 100ms and 60s")
         taken = {"grant_type", "scope", "audience", "client_id", "client_secret"} & self.params.keys()
         if taken:
             raise ValueError(f"params cannot hold {', '.join(sorted(taken))}")
+
+
+def is_token_url(url: str) -> bool:
+    """Tell whether a URL can be that of a token endpoint."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is none
+        return False
+    return bool(fits) and "@" not in parts.netloc and not parts.fragment
 
 
 class Authorization(Step):

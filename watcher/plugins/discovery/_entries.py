@@ -57,7 +57,13 @@ class Entries:
         """Give a piece of the document, and what is left for the next."""
         if self._gzip is None:
             return data, b""
-        return self._gzip.decompress(data, PIECE_BYTES), self._gzip.unconsumed_tail
+        if self._gzip.eof:  # zeros may fill up the file, or another member follow (RFC 1952, 2.2)
+            data = data.lstrip(b"\0")
+            if not data:
+                return b"", b""
+            self._gzip = zlib.decompressobj(wbits=31)
+        piece = self._gzip.decompress(data, PIECE_BYTES)
+        return piece, self._gzip.unconsumed_tail or self._gzip.unused_data
 
     def close(self) -> None:
         """Hear that this was all.

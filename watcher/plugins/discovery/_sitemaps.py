@@ -100,7 +100,7 @@ def read(session: requests.Session, url: str, deadline: float, ca: Path | None =
                 entries.feed(chunk)
                 if time.monotonic() > deadline:
                     raise ValueError("was not read to its end in time; raise timeout")
-    except requests.RequestException as error:
+    except OSError as error:  # all of requests' are, and so is a `ca` that is not there
         raise ValueError(f"cannot be read: {_cause(error)}") from error
     entries.close()
     return entries

@@ -21,7 +21,8 @@ TTL_MOST_S = 86_400.0
 DNS_PORT = 53
 FIELDS = ("record", "host", "port")
 SERVICE = re.compile(r"_(https?)\._tcp\.", re.I)
-HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+HOST = re.compile(rf"{LABEL}(?:\.{LABEL})*")
 
 
 class Srv(Options):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from watcher import Result, Secret
 from watcher.plugins.outputs._series import Grouping, Series, SeriesTable
+from watcher.plugins.request import headers as fields
 
 SLICE_ROWS = 250  # counted between two pauses, as are SLICE_SERIES encoded: the checks come first
 SLICE_SERIES = 50  # in one request
@@ -28,8 +29,8 @@ class Receiver(Grouping, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
-            raise ValueError('url is no URL such as "https://collector.example/path"')
+        check_url(self.url)
+        fields.check(self.headers)
         if self.ca is not None and not self.ca.is_file():
             raise ValueError(f"ca: there is no file {self.ca}")
         for module, (package, extra) in self.needs().items():
@@ -40,6 +41,23 @@ class Receiver(Grouping, kw_only=True):
     def needs() -> Mapping[str, tuple[str, str]]:
         """Give each module that must be there, with its package and the extra that brings it."""
         return {}
+
+
+def check_url(url: str) -> None:
+    """Refuse what cannot be asked, or would show a password.
+
+    Raises:
+        ValueError: with the remedy.
+    """
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is none
+        fits = False
+    if not fits:
+        raise ValueError('url is no URL such as "https://collector.example/path"')
+    if "@" in parts.netloc:
+        raise ValueError("url holds a user or password, which would be shown; give Authorization among headers")
 
 
 def _is_there(module: str) -> bool:
@@ -77,7 +95,7 @@ class Exporter:
 
         from watcher import __version__
 
-        self.every_s = receiver.every
+        self.every_s = receiver.interval
         self._receiver = receiver
         self._encode = encode
         self._judge = judge

@@ -25,7 +25,7 @@ FORGET_S = 900.0  # three times the longest interval: an endpoint that is gone
 class Grouping(Options):
     """What becomes a series of its own; the part that exporting plugins' settings share."""
 
-    every: Duration = Duration(60)
+    interval: Duration = Duration(60)
     timeout: Duration = Duration(5)
     per_endpoint: bool = True
     labels: list[str] | None = None
@@ -33,8 +33,8 @@ class Grouping(Options):
     phases: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.every <= 300:
-            raise ValueError(f"every must be from 1 to 300 seconds, got {self.every:g}")
+        if not 1 <= self.interval <= 300:
+            raise ValueError(f"interval must be from 1 to 300 seconds, got {self.interval:g}")
         if not 0 < self.timeout <= 30:
             raise ValueError(f"timeout must be above 0 and at most 30 seconds, got {self.timeout:g}")
 

@@ -25,6 +25,8 @@ UDP_BYTES = 1432  # Ethernet's 1500 less IPv6 and UDP, with room for tunnels: wh
 UNIX_BYTES = 8192
 SLICE_ROWS = 250  # written between two pauses: the checks come first
 
+ADDRESS = re.compile(r"unix:/+[^/].*|(?!unix:)[^/?#@\s]+")
+
 _NOT_IN_NAME = re.compile(r"[^\w-]+", re.ASCII)
 _NOT_IN_TAG = re.compile(r"[\s,|#\x00-\x1f\x7f]+")
 
@@ -34,21 +36,25 @@ class Server(Options):
 
     address: str = "127.0.0.1:8125"
     dialect: Literal["dogstatsd", "statsd"] = "dogstatsd"
-    prefix: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][\w.-]*$")] = "watcher"
+    prefix: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*\Z")] = "watcher"
     phases: bool = False
     labels: list[str] | None = None
     tags: dict[str, str] = {}
     max_bytes: Annotated[int, msgspec.Meta(ge=200, le=65_000)] | None = None
 
     def __post_init__(self) -> None:
-        if self.unix_path == "" or (self.unix_path is None and None in self.host_port):
+        try:
+            fits = ADDRESS.fullmatch(self.address) and (self.unix_path is not None or all(self.host_port))
+        except ValueError:  # brackets without an end, a port that is none
+            fits = False
+        if not fits:
             raise ValueError(f'address "{self.address}" is neither "HOST:PORT" nor "unix:/PATH"')
 
     @property
     def unix_path(self) -> str | None:
         """Give the path of the Unix socket, when it is one."""
         scheme, _, path = self.address.partition(":")
-        return (path and "/" + path.lstrip("/")) if scheme == "unix" else None
+        return "/" + path.lstrip("/") if scheme == "unix" else None
 
     @property
     def host_port(self) -> tuple[str | None, int | None]:

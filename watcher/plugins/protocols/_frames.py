@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
+
+import gevent
 
 from watcher import ProbeError, Reason
 from watcher.transport import Conversation, Exchange
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from websockets.client import ClientProtocol
 
 CLOSE, PONG = 0x8, 0xA  # RFC 6455, 5.2; what is below them are messages
+FRAMES_MAX = 10_000  # in one check; to read an empty one takes some 20 µs
+PIECE_BYTES = 2048  # read between two pauses: a flood of empty frames must not hold up other checks
 # what the handshake says itself, or what means nothing there
 NOT_FROM_PLUGINS = frozenset("accept-encoding connection content-length upgrade".split())
 NOT_FROM_PLUGINS |= {f"sec-websocket-{name}" for name in ("extensions", "key", "protocol", "version")}
@@ -20,11 +25,13 @@ NOT_FROM_PLUGINS |= {f"sec-websocket-{name}" for name in ("extensions", "key", "
 class Frames:
     """The frames of one connection, out and in; the server's pings are answered on the way."""
 
-    __slots__ = ("_conversation", "_events", "protocol")
+    __slots__ = ("_came", "_conversation", "_count", "_events", "protocol")
 
     def __init__(self, conversation: Conversation, protocol: ClientProtocol) -> None:
         self._conversation = conversation
-        self._events: list[Any] = []
+        self._came = b""
+        self._count = 0
+        self._events: deque[Any] = deque()
         self.protocol = protocol
 
     def shake_hands(self, exchange: Exchange, request: requests.PreparedRequest) -> None:
@@ -45,8 +52,17 @@ class Frames:
         raise ProbeError(Reason.STATUS, f"{words} in answer to the handshake, wanted 101")
 
     def say(self, what: Any, *args: Any) -> None:
-        """Let the protocol say something (`say(protocol.send_text, b"hello")`), and send what it makes of it."""
-        what(*args)
+        """Let the protocol say something (`say(protocol.send_text, b"hello")`), and send what it makes of it.
+
+        Raises:
+            ProbeError: nothing can be said any more.
+        """
+        from websockets.exceptions import InvalidState
+
+        try:
+            what(*args)
+        except InvalidState:
+            raise self._ended() from None
         self._flush()
 
     def _flush(self) -> None:
@@ -80,18 +96,36 @@ class Frames:
         while not self._events:
             if error := protocol.handshake_exc or protocol.parser_exc:
                 raise broken(error)
-            data = self._conversation.receive()
-            if data:
-                protocol.receive_data(data)
-            else:
-                protocol.receive_eof()
-            self._events = protocol.events_received()
+            self._read()
             if not protocol.close_expected():
                 self._flush()
-        event = self._events.pop(0)
+        event = self._events.popleft()
         if protocol.close_rcvd is not None and getattr(event, "opcode", None) == CLOSE:
-            raise ProbeError(Reason.CLOSED, f"the server closed the connection: {protocol.close_rcvd}")
+            raise self._ended()
         return event
+
+    def _read(self) -> None:
+        """Let the protocol read a piece of what came."""
+        if self._came:
+            gevent.sleep(0)
+        else:
+            self._came = self._conversation.receive()
+        piece, self._came = self._came[:PIECE_BYTES], self._came[PIECE_BYTES:]
+        if piece:
+            self.protocol.receive_data(piece)
+        else:
+            self.protocol.receive_eof()
+        self._events.extend(self.protocol.events_received())
+        self._count += len(self._events)
+        if self._count > FRAMES_MAX:
+            raise ProbeError(Reason.PROTOCOL, f"more than {FRAMES_MAX} frames before an answer")
+
+    def _ended(self) -> ProbeError:
+        """Give the failure that ended the conversation."""
+        protocol = self.protocol
+        if protocol.close_rcvd is None and protocol.parser_exc is not None:
+            return broken(protocol.parser_exc)
+        return ProbeError(Reason.CLOSED, f"the server closed the connection: {protocol.close_rcvd}")
 
 
 def broken(error: Exception) -> ProbeError:

@@ -7,7 +7,7 @@ from time import monotonic_ns
 import gevent
 import requests
 
-from watcher import ProbeError, Reason
+from watcher.ledger import Overrun
 from watcher.transport import Exchange
 
 
@@ -17,7 +17,7 @@ def of_this_check(exchange: Exchange, prepared: requests.PreparedRequest) -> req
         return prepared
     request = prepared.copy()
     left_s = max(0.001, (exchange.deadline_ns - monotonic_ns()) / 1e9)
-    with gevent.Timeout(left_s, ProbeError(Reason.PLUGIN, "a plugin's `before` took all of the timeout")):
+    with gevent.Timeout(left_s, Overrun("`before` took all of the timeout")):
         for before in exchange.before:
             before(request)
     exchange.begin_anew()

@@ -1,8 +1,8 @@
-"""The URLs of protocols whose credentials, if any, are options."""
+"""Which URLs and options belong to a protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection, Container
 from urllib.parse import SplitResult, urlsplit
 
 from watcher import Endpoint
@@ -20,3 +20,15 @@ def parts_of(endpoint: Endpoint, schemes: Container[str], instead: str) -> Split
     if "@" in parts.netloc:
         raise ValueError(f"the URL holds a user or password, which would be shown wherever it is; {instead}")
     return parts
+
+
+def refuse_elsewhere(key: str, endpoint: Endpoint, schemes: Collection[str]) -> None:
+    """Refuse a protocol's option on a URL of another scheme, where it would silently check nothing.
+
+    Raises:
+        ValueError: it is there.
+    """
+    scheme = endpoint.url.partition(":")[0].lower()
+    if key in endpoint.options and scheme not in schemes:
+        own = " and ".join(f"{one}://" for one in schemes)
+        raise ValueError(f'"{key}" is for {own}, not for {scheme}://; take it out')

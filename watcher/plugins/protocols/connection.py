@@ -1,4 +1,4 @@
-"""How an endpoint's host is reached, whatever the protocol: `tls`, `address`, `ip_version` and `resolver`."""
+"""How an endpoint's host is reached, whatever the protocol: `tls`, `address`, `addresses`, `ip_version`, `resolver`."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from watcher import Endpoint, Match, Options, ProbeError, Reason, hookimpl
 from watcher.plugins.protocols._dns_messages import TC, Question, flags, judge, question, read, reply
+from watcher.plugins.protocols._urls import refuse_elsewhere
 from watcher.transport import Exchange, Prober, Target, ask, dial, target
 
 PORTS = {"udp": 53, "tcp": 53, "tls": 853}
@@ -30,7 +31,7 @@ class Dns(Options):
 
     rcode: Rcode = "NOERROR"
     """The response code to want."""
-    answers: Match | list[Match] = []
+    answers: Match | list[Match] | None = None
     """What must be found among the records, each; written as `dig +short` does, names with or without their last dot,
     TXT without quotes. `{ absent = true }` wants no record at all."""
     only: bool = False
@@ -47,6 +48,8 @@ class Dns(Options):
     """How often to ask by UDP at most, a second apart, until an answer comes."""
 
     def __post_init__(self) -> None:
+        if self.answers is not None and not self.wishes():
+            raise ValueError("an empty list of answers checks nothing; { absent = true } wants no record")
         if self.rcode != "NOERROR" and self.answers:
             raise ValueError(f"answers go with rcode NOERROR, not with {self.rcode}")
         if self.only and not any(not wish.absent for wish in self.wishes()):
@@ -54,7 +57,7 @@ class Dns(Options):
 
     def wishes(self) -> list[Match]:
         """Give the wishes about the answers."""
-        return self.answers if isinstance(self.answers, list) else [self.answers]
+        return self.answers if isinstance(self.answers, list) else list(filter(None, [self.answers]))
 
 
 @hookimpl
@@ -72,6 +75,12 @@ def watcher_prober(endpoint: Endpoint) -> Prober | None:
     secure = wanted.transport == "tls"
     where = target(endpoint, PORTS[wanted.transport], tls=secure, alpn=("dot",) if secure else ())
     return DnsProber(where, question(endpoint.url, wanted), wanted)
+
+
+@hookimpl
+def watcher_steps(endpoint: Endpoint) -> None:
+    """Say where the option can mean nothing."""
+    refuse_elsewhere("dns", endpoint, ["dns"])
 
 
 class DnsProber:

@@ -16,7 +16,7 @@ import requests
 from watcher import Endpoint, Options, ProbeError, Reason, hookimpl
 from watcher.plugins.protocols._call import Call
 from watcher.plugins.protocols._request import of_this_check
-from watcher.plugins.protocols._urls import parts_of
+from watcher.plugins.protocols._urls import parts_of, refuse_elsewhere
 from watcher.transport import Exchange, Prober, Target, dial, target
 
 SCHEMES = {"grpc": 50051, "grpcs": 443}
@@ -55,12 +55,19 @@ def watcher_prober(endpoint: Endpoint, request: requests.Request) -> Prober | No
         return None
     if parts.path.strip("/") or parts.fragment or urlsplit(request.url).query:
         raise ValueError('the URL ends behind the port; a service is named by grpc = { service = "…" }')
+    request.url = "http" + request.url[4:]  # `requests` encodes hosts of http alone
     prepared = request.prepare()
     if prepared.body:
         raise ValueError("a health check has a message of its own; leave out body")
     wish: Grpc = endpoint.options.get("grpc", Grpc())
     place = target(endpoint, SCHEMES[parts.scheme], tls=parts.scheme == "grpcs", alpn=("h2",))
     return GrpcProber(prepared, place, framed(health_check_request(wish.service)))
+
+
+@hookimpl
+def watcher_steps(endpoint: Endpoint) -> None:
+    """Say where the option can mean nothing."""
+    refuse_elsewhere("grpc", endpoint, SCHEMES)
 
 
 def health_check_request(service: str) -> bytes:

@@ -15,7 +15,7 @@ ALPN = ("http/1.1",)
 METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 9.1
 MAX_BODY_BYTES = 1 << 20
 MAX_REDIRECTS = 10
-MEASURED_ONLY = ("address", "ip_version", "keep_alive", "resolver")
+MEASURED_ONLY = ("address", "addresses", "ip_version", "keep_alive", "resolver")
 DEFAULT_HEADERS = {
     "User-Agent": f"watcher/{__version__}",
     "Accept": "*/*",

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from watcher import Endpoint, Options, ProbeError, Reason, hookimpl
+from watcher.plugins.protocols._urls import refuse_elsewhere
 from watcher.transport import Datagram, Deadline, Exchange, Prober, Target, ask, target
 
 PROTOCOLS = {socket.AF_INET: socket.IPPROTO_ICMP, socket.AF_INET6: socket.IPPROTO_ICMPV6}
@@ -51,6 +52,12 @@ def watcher_prober(endpoint: Endpoint) -> Prober | None:
     if urlsplit(endpoint.url).port:
         raise ValueError("ICMP has no ports: leave the port out of the URL")
     return IcmpProber(target(endpoint, 0), endpoint.options.get("icmp", Icmp()))
+
+
+@hookimpl
+def watcher_steps(endpoint: Endpoint) -> None:
+    """Say where the option can mean nothing."""
+    refuse_elsewhere("icmp", endpoint, ["icmp"])
 
 
 class IcmpProber:

@@ -12,7 +12,7 @@ import socket
 
 from watcher import Endpoint, Match, Options, ProbeError, Reason, hookimpl
 from watcher.plugins.protocols._dialects import IMAP, POP3, SMTP, Answer, Dialect
-from watcher.plugins.protocols._urls import parts_of
+from watcher.plugins.protocols._urls import parts_of, refuse_elsewhere
 from watcher.transport import Conversation, Exchange, Prober, Target, dial, target
 
 SCHEMES = {
@@ -60,6 +60,12 @@ def watcher_prober(endpoint: Endpoint) -> Prober | None:
     if dialect is SMTP:
         dialect = SMTP._replace(hello=f"EHLO {wish.hello or socket.gethostname()}")
     return MailProber(dialect, target(endpoint, port, tls=secure, starttls=wish.starttls), wish)
+
+
+@hookimpl
+def watcher_steps(endpoint: Endpoint) -> None:
+    """Say where the option can mean nothing."""
+    refuse_elsewhere("mail", endpoint, SCHEMES)
 
 
 class MailProber:

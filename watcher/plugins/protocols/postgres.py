@@ -16,7 +16,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from watcher import Endpoint, Options, ProbeError, Reason, hookimpl
-from watcher.plugins.protocols._urls import parts_of
+from watcher.plugins.protocols._urls import parts_of, refuse_elsewhere
 from watcher.transport import Conversation, Exchange, Prober, Target, dial, target
 
 SCHEMES = ("postgres", "postgresql")
@@ -64,6 +64,12 @@ def watcher_prober(endpoint: Endpoint) -> Prober | None:
     if "\0" in database:
         raise ValueError("the name of a database cannot have the character U+0000")
     return PostgresProber(place, startup_message(wish.user, database))
+
+
+@hookimpl
+def watcher_steps(endpoint: Endpoint) -> None:
+    """Say where the option can mean nothing."""
+    refuse_elsewhere("postgres", endpoint, SCHEMES)
 
 
 def startup_message(user: str, database: str) -> bytes:

@@ -7,11 +7,12 @@ text: -LOADING, -MASTERDOWN, -NOAUTH, -WRONGPASS, -DENIED (protected mode).
 from __future__ import annotations
 
 from watcher import Endpoint, Options, ProbeError, Reason, Secret, hookimpl
-from watcher.plugins.protocols._urls import parts_of
+from watcher.plugins.protocols._urls import parts_of, refuse_elsewhere
 from watcher.transport import Conversation, Exchange, Prober, Target, dial, target
 
 SCHEMES = ("redis", "rediss")
 PORT = 6379
+REPEATED_CHARS = 128  # of each word of a command that a server does not know
 
 
 class Redis(Options):
@@ -42,6 +43,12 @@ def watcher_prober(endpoint: Endpoint) -> Prober | None:
     return RedisProber(target(endpoint, PORT, tls=parts.scheme == "rediss"), endpoint.options.get("redis", Redis()))
 
 
+@hookimpl
+def watcher_steps(endpoint: Endpoint) -> None:
+    """Say where the option can mean nothing."""
+    refuse_elsewhere("redis", endpoint, SCHEMES)
+
+
 class RedisProber:
     """Probes one endpoint."""
 
@@ -66,7 +73,7 @@ class RedisProber:
         if line == wanted:
             return
         if self._password:  # a server that knows no AUTH repeats what it was told
-            line = line.replace(self._password, "***")
+            line = line.replace(self._password, "***").replace(self._password[:REPEATED_CHARS], "***")
         if not line.startswith("-"):
             raise ProbeError(Reason.PROTOCOL, f"not Redis: {line[:80]!r}, wanted {wanted}")
         lacks = line.startswith("-NOAUTH") and self._password is None

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from watcher import Endpoint, Match, Options, ProbeError, Reason, hookimpl
+from watcher.plugins.protocols._urls import refuse_elsewhere
 from watcher.transport import Conversation, Exchange, Prober, Target, dial, target
 
 ANSWER_MOST_BYTES = 16_384  # as much as a `Match` looks at
@@ -80,6 +81,12 @@ def watcher_prober(endpoint: Endpoint) -> Prober | None:
         raise ValueError("a tcp:// URL needs a port, as in tcp://example.com:25")
     said = endpoint.options.get("tcp", ())
     return TcpProber(target(endpoint, 0, starttls=any(turn.starttls for turn in said)), said)
+
+
+@hookimpl
+def watcher_steps(endpoint: Endpoint) -> None:
+    """Say where the option can mean nothing."""
+    refuse_elsewhere("tcp", endpoint, ["tcp"])
 
 
 class TcpProber:

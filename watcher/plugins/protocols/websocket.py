@@ -18,7 +18,7 @@ from msgspec import Meta
 from watcher import Endpoint, Match, Options, ProbeError, Reason, hookimpl
 from watcher.plugins.protocols._frames import Frames
 from watcher.plugins.protocols._request import of_this_check
-from watcher.plugins.protocols._urls import parts_of
+from watcher.plugins.protocols._urls import parts_of, refuse_elsewhere
 from watcher.transport import Exchange, Prober, Target, dial, target
 
 SCHEMES = {"ws": 80, "wss": 443}
@@ -64,6 +64,12 @@ def watcher_prober(endpoint: Endpoint, request: requests.Request) -> Prober | No
         raise ValueError("a WebSocket begins with a GET without a body; leave out method and body")
     place = target(endpoint, SCHEMES[parts.scheme], tls=parts.scheme == "wss", alpn=("http/1.1",))
     return WebSocketProber(prepared, place, endpoint.options.get("websocket", WebSocket()))
+
+
+@hookimpl
+def watcher_steps(endpoint: Endpoint) -> None:
+    """Say where the option can mean nothing."""
+    refuse_elsewhere("websocket", endpoint, SCHEMES)
 
 
 class WebSocketProber:

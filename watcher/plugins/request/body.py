@@ -129,6 +129,8 @@ def read(key: str, path: Path, cap_bytes: int = FILE_CAP_BYTES) -> bytes:
         ValueError: it is not there, cannot be read or is larger than what is left of `FILE_CAP_BYTES`.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, and all other checks with it
+            raise ValueError(f"{key} {path}: is no regular file")
         with path.open("rb") as stream:
             content = stream.read(cap_bytes + 1)
     except OSError as error:

@@ -1,0 +1,130 @@
+"""`watcher report`: what a period was like, as a table, CSV, JSON or a page."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from watcher.commands.configured import configured, read, say
+from watcher.errors import UsageError
+from watcher.store import report_period
+
+FORMATS = ("table", "csv", "json", "html")
+SHOWN: Mapping[str, int] = {"table": 20, "html": 200}  # endpoints, unless --limit says otherwise; others have all
+
+
+@click.command(name="report")
+@configured
+@click.option("--since", default="30d", show_default=True, metavar="WHEN",
+              help="30d, 2w, 6h, 90m: ago, from the begin of that day, hour or minute; or a date (UTC).")  # fmt: skip
+@click.option("--until", metavar="WHEN", help="The same; now, when it is not given.")
+@click.option("--endpoint", "names", multiple=True, metavar="NAME", help="Only this endpoint; repeatable.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only those with this label; repeatable.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True, help="How to write.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N",
+              help="The N least available endpoints. Default: 20 in a table, 200 in html, else all.")  # fmt: skip
+# pylint: disable-next=too-many-arguments,too-many-positional-arguments  # one for each option
+def command(
+    path: Path | None, since: str, until: str | None, names: Sequence[str], labels: Sequence[str], kind: str,
+    limit: int | None,
+) -> None:  # fmt: skip
+    """Report availability, incidents and latencies of a period.
+
+    Available is what was up or degraded; down is not; missed checks count as neither. Percentiles are at most 2.2 %
+    off.
+    """
+    from watcher.store import report, serving
+    from watcher.store.connection import connect
+
+    now = datetime.now(UTC)
+    wanted = report.Wanted(
+        _moment("--since", since, now), _moment("--until", until, now) if until else None, tuple(names), _labels(labels)
+    )
+    with serving(read(path)[0], _say_progress) as dsn, closing(connect(dsn, name="watcher report")) as connection:
+        found = report.read(connection, wanted)
+        _require(names, [line.name for line in found.endpoints])
+        picture = report.picture(found, limit or SHOWN.get(kind))
+        if kind in SHOWN:
+            picture.series = report.series(connection, found, [line.name for line in found.endpoints])
+    sys.stdout.write("".join(_WRITERS[kind](picture)))
+
+
+def _moment(option: str, text: str, now: datetime) -> datetime:
+    try:
+        return report_period.moment(text, now)
+    except (ValueError, OverflowError):
+        raise UsageError(f'{option} "{text}" is no time; write 30d, 6h, 2026-03-01 or 2026-03-01T12:00Z') from None
+
+
+def _labels(given: Sequence[str]) -> dict[str, str]:
+    if wrong := next((label for label in given if "=" not in label), None):
+        raise UsageError(f'--label "{wrong}" is not KEY=VALUE')
+    return dict(label.split("=", 1) for label in given)
+
+
+def _require(names: Sequence[str], found: Sequence[str]) -> None:
+    if missing := [name for name in names if name not in found]:
+        raise UsageError(f'there is no endpoint "{missing[0]}", or without that label; see `watcher endpoints list`')
+
+
+def _say_progress(line: str) -> None:
+    """Say it where somebody waits, not into what a program reads."""
+    if sys.stderr.isatty():
+        say(line)
+
+
+def _table(picture: Any) -> Iterator[str]:
+    from watcher.commands import report_table
+
+    yield report_table.drawn(picture)
+
+
+def _html(picture: Any) -> Iterator[str]:
+    from watcher.commands import report_html
+
+    return report_html.page(picture)
+
+
+def _json(picture: Any) -> Iterator[str]:
+    """Give one object; times are ISO 8601, availability is from 0 to 1, null where nothing was measured."""
+    yield msgspec.json.format(msgspec.json.encode(picture.report), indent=1).decode() + "\n"
+
+
+def _csv(picture: Any) -> Iterator[str]:
+    """Give a line an endpoint, with what `--format json` has; labels as JSON."""
+    written: list[str] = []
+    writer = csv.writer(_Into(written.append))
+    fields = type(picture.report.total).__struct_fields__
+    writer.writerow(fields)
+    for line in picture.report.endpoints:
+        row = msgspec.structs.asdict(line)
+        row["labels"] = msgspec.json.encode(row["labels"]).decode()
+        writer.writerow(_cell(row[name]) for name in fields)
+    yield from written
+
+
+def _cell(value: Any) -> Any:
+    """Give a value as spreadsheets may have it: a text that begins like a formula is one to them."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return round(value, 9) if isinstance(value, float) else value
+
+
+class _Into:
+    """A file to the module csv, which wants one."""
+
+    def __init__(self, write: Callable[[str], Any]) -> None:
+        self.write = write
+
+
+_WRITERS: Mapping[str, Callable[..., Iterator[str]]] = {"table": _table, "html": _html, "json": _json, "csv": _csv}
