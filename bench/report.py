@@ -17,9 +17,10 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from watcher.store import embedded, migrations, report, report_period, rollups
+from watcher.store import embedded, migrations, partitions, report, report_period, rollups
 from watcher.store.connection import Connection, connect, transaction
 
 # A row a day or hour and endpoint: latencies in 26 buckets around one of 40 places, from 12 ms to 200 ms.
@@ -31,14 +32,18 @@ SELECT time, endpoint_id, {checks} - 2 * bad, bad, bad, 0, {minutes}, bad, bad, 
   FROM generate_series(%(since)s::timestamptz, %(until)s::timestamptz - interval '1 second', %(step)s::interval) AS time
  CROSS JOIN (
            SELECT endpoint_id, (endpoint_id %% 10 = 0)::int AS bad,
-                  sum((((i * 7 + endpoint_id) %% 60 + 1) * {checks} / 700 + 1) * ('1e' || (12 * (220 + endpoint_id %% 40 + i - 256))::text)::numeric) AS histogram
+                  sum((((i * 7 + endpoint_id) %% 60 + 1) * {checks} / 700 + 1)
+                      * ('1e' || (12 * (endpoint_id %% 40 + i - 36))::text)::numeric) AS histogram
              FROM generate_series(1, %(endpoints)s) AS endpoint_id CROSS JOIN generate_series(0, 25) AS i
             GROUP BY endpoint_id
        ) AS endpoint
 """
 RESULTS = """
-INSERT INTO metrics (time, endpoint_id, agent_id, status, latency_us, dns_us, connect_us, tls_us, ttfb_us, transfer_us, http_status)
-SELECT time + endpoint_id %% 60 * interval '1 second', endpoint_id, 1, 'up', 20000 + endpoint_id %% 90000, 100, 9000, 9000, 30000, 1900, 200
+INSERT INTO metrics (
+    time, endpoint_id, agent_id, status, http_status, latency_us, dns_us, connect_us, tls_us, ttfb_us, transfer_us
+)
+SELECT time + endpoint_id %% 60 * interval '1 second', endpoint_id, 1, 'up', 200,
+       20000 + endpoint_id %% 90000, 100, 9000, 9000, 30000, 1900
   FROM generate_series(%(since)s::timestamptz, %(until)s::timestamptz - interval '1 minute', interval '1 minute') AS time
  CROSS JOIN generate_series(1, %(endpoints)s) AS endpoint_id
 """
@@ -61,14 +66,15 @@ def main() -> None:
             environ = os.environ | {"WATCHER_DATABASE_DSN": server.dsn}
             for options in ([], ["--format", "json"], ["--label", "team=t7"], ["--endpoint", "site 77"]):
                 line = [sys.executable, "-m", "watcher", "report", "--since", f"{chosen.days}d", *options]
-                run = lambda: subprocess.run(line, env=environ, check=True, stdout=subprocess.DEVNULL)  # noqa: E731
+                run = partial(subprocess.run, line, env=environ, check=True, stdout=subprocess.DEVNULL)
                 print(f"command {' '.join(options) or '(table)'}: {median(run, chosen.rounds):.2f} s")
 
 
 def fill(connection: Connection, chosen: argparse.Namespace) -> None:
-    """Make endpoints, rollups up to some minutes ago, and results since."""
+    """Make endpoints, rollups up to some minutes ago as an agent has them then, and results since."""
     now = datetime.now(UTC)
-    rolled = report_period.floored(now - timedelta(minutes=4), rollups.HOURS_EVERY)
+    minutes_to = report_period.floored(now - timedelta(seconds=rollups.SETTLE_S + 60), report_period.MINUTE)
+    rolled = report_period.floored(minutes_to, rollups.HOURS_EVERY)
     today = report_period.floored(rolled, report_period.DAY)
     values = {"endpoints": chosen.endpoints, "since": today - timedelta(days=chosen.days)}
     with transaction(connection) as cursor:
@@ -79,19 +85,21 @@ def fill(connection: Connection, chosen: argparse.Namespace) -> None:
         )
         for day in range(chosen.days + 1):
             for table in ("metrics_days", "metrics_hours"):
-                rollups._make_room(cursor, table, today - timedelta(days=day))  # pylint: disable=protected-access  # a bench may
-        cursor.execute(ROLLUPS.format(table="metrics_days", checks=1440, minutes=1440), values | {"until": rolled, "step": "1 day"})
+                rollups.make_room(cursor, table, today - timedelta(days=day))
+        days = ROLLUPS.format(table="metrics_days", checks=1440, minutes=1440)
+        cursor.execute(days, values | {"until": rolled, "step": "1 day"})
         cursor.execute(
             ROLLUPS.format(table="metrics_hours", checks=60, minutes=60),
             values | {"since": today - timedelta(days=1), "until": rolled, "step": "1 hour"},
         )
-        cursor.execute("UPDATE rollup_progress SET minutes_to = %s, hours_to = %s", (rolled, rolled))
-    from watcher.store import partitions
-
+        for day in (today - timedelta(days=1), today):
+            rollups.make_room(cursor, "metrics_minutes", day)
+        cursor.execute("UPDATE rollup_progress SET minutes_to = %s, hours_to = %s", (minutes_to, rolled))
     partitions.upkeep(connection, now)
     partitions.add_days(connection, [rolled.date()])
     with transaction(connection) as cursor:
         cursor.execute(RESULTS, values | {"since": rolled, "until": now})
+        cursor.execute("INSERT INTO metrics_minutes SELECT * FROM watcher_minutes(%s, %s)", (rolled, minutes_to))
     connection.cursor().execute("VACUUM ANALYZE")
     with transaction(connection) as cursor:
         for table in ("metrics_days", "metrics_hours"):
@@ -101,7 +109,7 @@ def fill(connection: Connection, chosen: argparse.Namespace) -> None:
                 f" FROM pg_inherits WHERE inhparent = '{table}'::regclass"
             )
             size_bytes, rows, histogram_bytes = cursor.fetchone()
-            print(f"{table}: {rows:,} rows, {size_bytes / rows:.0f} bytes a row, {histogram_bytes:.0f} of them histogram")
+            print(f"{table}: {rows:,} rows of {size_bytes / rows:.0f} bytes, {histogram_bytes:.0f} of them histogram")
 
 
 def measure(connection: Connection, chosen: argparse.Namespace) -> None:
@@ -110,7 +118,8 @@ def measure(connection: Connection, chosen: argparse.Namespace) -> None:
     for since in (f"{chosen.days}d", "24h"):
         wanted = report.Wanted(report_period.moment(since, now))
         found = report.read(connection, wanted)
-        print(f"read {since} of {len(found.endpoints):,} endpoints: {median(lambda: report.read(connection, wanted), chosen.rounds):.2f} s")
+        taken_s = median(partial(report.read, connection, wanted), chosen.rounds)
+        print(f"read {since} of {len(found.endpoints):,} endpoints: {taken_s:.2f} s")
         print("   ", *(f"{span.table} {span.since:%dT%H:%M}-{span.until:%dT%H:%M}" for span in found.sources))
 
 

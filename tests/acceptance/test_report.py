@@ -127,6 +127,15 @@ def test_endpoints_are_chosen_by_name_and_label(watched: str) -> None:
     assert "0 endpoints" in report(watched, "--label", "team=none")
 
 
+@pytest.mark.parametrize("kind", ["table", "csv", "json", "html"])
+def test_a_password_in_a_name_is_not_shown(watched: str, kind: str) -> None:
+    with closing(connect(watched, name="test", autocommit=True)) as connection:
+        rename = "UPDATE endpoints SET name = 'https://probe:hidden@a/' WHERE name = %s"
+        connection.cursor().execute(rename, (NAMES[0],))
+    found = report(watched, "--format", kind)
+    assert "hidden" not in found and "@a/" in found
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from watcher.commands.configured import configured, read, say
+from watcher.config import references
 from watcher.errors import UsageError
 from watcher.store import report_period
 
@@ -95,11 +96,19 @@ def _html(picture: Any) -> Iterator[str]:
 
 def _json(picture: Any) -> Iterator[str]:
     """Give one object; times are ISO 8601, availability is from 0 to 1, null where nothing was measured."""
+    _mask(picture.report.endpoints)
     yield msgspec.json.format(msgspec.json.encode(picture.report), indent=1).decode() + "\n"
+
+
+def _mask(lines: Sequence[Any]) -> None:
+    """Hide passwords and tokens in names: an endpoint without one is named by its URL."""
+    for line in lines:
+        line.name = references.masked(line.name)
 
 
 def _csv(picture: Any) -> Iterator[str]:
     """Give a line an endpoint, with what `--format json` has; labels as JSON."""
+    _mask(picture.report.endpoints)
     written: list[str] = []
     writer = csv.writer(_Into(written.append))
     fields = type(picture.report.total).__struct_fields__

@@ -39,7 +39,9 @@ def page(picture: Picture) -> Iterator[str]:
     yield _summary(report.total, count)
     if len(report.endpoints) < count:
         yield f"<p>The {len(report.endpoints):,} least available:</p>\n"
-    slow = ", ".join(f"{escape(figures.name(one.name))} {figures.duration(one.latency_p95_us)}" for one in picture.slowest)
+    slow = ", ".join(
+        f"{escape(figures.name(line.name))} {figures.duration(line.latency_p95_us)}" for line in picture.slowest
+    )
     names = ("available", "incidents", "outage", "missed", "p50", "p95", "p99", *PHASES)
     heads = "".join(f"<th>{name}</th>" for name in names)
     yield f'<div class="wide"><table>\n<thead><tr><th>endpoint</th>{heads}<th></th></tr></thead>\n<tbody>\n'

@@ -35,7 +35,7 @@ def drawn(picture: Picture) -> str:
     table.add_column("least available" if is_cut else "endpoint", overflow="ellipsis", no_wrap=True)
     for name in ("available", "incidents", "outage", "missed", "p50", "p95", "p99", *PHASES):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column(f"a sign {_length(cell(report.since, report.until))}", no_wrap=True)
+    table.add_column(f"by {_length(cell(report.since, report.until))}", no_wrap=True)
     for line in report.endpoints:
         table.add_row(*_cells(line), Text(availability.sparkline(picture.series[line.name])))
     console.print(table, "")

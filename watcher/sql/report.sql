@@ -5,14 +5,10 @@
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 
 -- name: prepare
--- Rows of days come in the order of their index, an endpoint after the other: sorting them, or hashing them into as many open
--- sums as there are endpoints, takes twice as long. Sums of histograms cost more to hand over between processes than to
--- make, and compiling the query takes longer than running it.
+-- Memory for as many open sums as there are endpoints. Sums of histograms cost more to hand over
+-- between processes than to make, and compiling the query takes longer than running it.
 SELECT set_config('work_mem', '256MB', true), set_config('jit', 'off', true),
        set_config('max_parallel_workers_per_gather', '0', true);
-
--- name: in_order
-SELECT set_config('enable_hashagg', 'off', true), set_config('enable_sort', 'off', true);
 
 -- name: progress
 SELECT minutes_to, hours_to, now() FROM rollup_progress;
@@ -34,9 +30,10 @@ SELECT * FROM watcher_minutes({since}, {until})
 -- name: part
 SELECT endpoint_id, sum(up) AS up, sum(degraded) AS degraded, sum(down) AS down, sum(missed) AS missed,
        sum(measured_minutes) AS measured_minutes, sum(outage_minutes) AS outage_minutes, sum(incidents) AS incidents,
-       bool_or(begins_down) AS begins_down, sum(latencies) AS latencies, sum(latency_sum_us) AS latency_sum_us,
-       max(latency_max_us) AS latency_max_us, sum(dns_sum_us) AS dns_sum_us, sum(connect_sum_us) AS connect_sum_us,
-       sum(tls_sum_us) AS tls_sum_us, sum(ttfb_sum_us) AS ttfb_sum_us, sum(transfer_sum_us) AS transfer_sum_us,
+       bool_or(begins_down) AS begins_down, sum(latencies) AS latencies, sum(latency_sum_us)::bigint AS latency_sum_us,
+       max(latency_max_us) AS latency_max_us, sum(dns_sum_us)::bigint AS dns_sum_us,
+       sum(connect_sum_us)::bigint AS connect_sum_us, sum(tls_sum_us)::bigint AS tls_sum_us,
+       sum(ttfb_sum_us)::bigint AS ttfb_sum_us, sum(transfer_sum_us)::bigint AS transfer_sum_us,
        sum(latency_histogram) AS latency_histogram
   FROM ({source}) AS part
  GROUP BY endpoint_id

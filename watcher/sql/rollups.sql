@@ -17,7 +17,8 @@ SELECT minutes_to, hours_to, seen_at,
   FROM rollup_progress;
 
 -- name: see
-UPDATE rollup_progress SET seen_at = now(), seen_xid = pg_snapshot_xmax(pg_current_snapshot());
+-- Our own number: whoever had one before us has a smaller one. (A snapshot's xmax is below those of transactions under way.)
+UPDATE rollup_progress SET seen_at = now(), seen_xid = pg_current_xact_id();
 
 -- name: begin
 UPDATE rollup_progress SET minutes_to = %(start)s, hours_to = %(start)s;

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
@@ -29,9 +30,14 @@ def percentiles(digits: str | None, length: int, scale: int, percents: Sequence[
     zeros, odd = divmod(length - bool(scale) - len(digits), DIGITS)
     first = POINT - scale // DIGITS + zeros
     digits += "0" * odd
-    ends = range(len(digits), 0, -DIGITS)
-    seen = list(accumulate([int(digits[max(0, end - DIGITS) : end]) for end in ends]))
+    seen = list(accumulate(map(int, map(digits.__getitem__, _buckets(len(digits))))))
     return [middle(first + bisect_left(seen, max(1, -(-seen[-1] * percent // 100)))) for percent in percents]
+
+
+@functools.lru_cache(1024)  # there are as many lengths as buckets times digits at most, and few in one report
+def _buckets(length: int) -> tuple[slice, ...]:
+    """Give where the digits of each bucket are, the lowest bucket first."""
+    return tuple(slice(max(0, end - DIGITS), end) for end in range(length, 0, -DIGITS))
 
 
 def middle(bucket: int) -> float:

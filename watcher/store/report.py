@@ -193,8 +193,6 @@ def _totals(
     """Give the sums of each endpoint, and of all under None, with the percentiles in place of the histogram."""
     if not parts:
         return {}
-    if "metrics_hours" not in {span.table for span in parts}:
-        cursor.execute(queries("report")["in_order"])
     summed = sql.SQL(" UNION ALL ").join(
         sql.SQL("({})").format(sql.SQL(queries("report")["part"]).format(source=_asked(span))) for span in parts
     )

@@ -125,6 +125,18 @@ def begin_of(partition: str) -> datetime:
     return _bounds(partition)[0]
 
 
+def make_room(cursor: extensions.cursor, table: str, moment: datetime) -> None:
+    """Make the partition for a moment, if it is not there. Attaching it lets readers go on."""
+    name = f"{table}_{moment.astimezone(UTC).strftime(_LEVELS[table])}"
+    cursor.execute(queries("metrics")["is_there"], {"name": name})
+    if cursor.fetchone()[0]:
+        return
+    first, last = (sql.Literal(bound) for bound in _bounds(name))
+    about = {"partition": sql.Identifier(name), "table": sql.Identifier(table), "first": first, "last": last}
+    cursor.execute(_about("create_partition", **about))
+    cursor.execute(_about("attach_partition", **about))
+
+
 @contextmanager
 def _lock(connection: extensions.connection) -> Iterator[bool]:
     if not connection.autocommit:
@@ -199,16 +211,16 @@ def _fold_next(
 
 def _roll_minutes(cursor: extensions.cursor, since: datetime, until: datetime, oldest: datetime) -> None:
     if until > oldest:
-        _make_room(cursor, "metrics_minutes", since)
+        make_room(cursor, "metrics_minutes", since)
         cursor.execute(_rolling("roll_minutes"), {"since": since, "until": until})
 
 
 def _roll_hours(cursor: extensions.cursor, source: sql.SQL, hour: datetime, until: datetime) -> None:
     """Sum up an hour, and with it its day."""
-    _make_room(cursor, "metrics_hours", hour)
+    make_room(cursor, "metrics_hours", hour)
     cursor.execute(_rolling("roll_hours", source), {"since": hour, "until": until})
     day = _floor(hour, _DAY)
-    _make_room(cursor, "metrics_days", day)
+    make_room(cursor, "metrics_days", day)
     cursor.execute(_rolling("roll_days", _HOURS), {"since": day, "until": day + _DAY})
 
 
@@ -216,18 +228,6 @@ def _rolling(query: str, source: sql.Composable = sql.SQL("")) -> sql.Composed:
     merged = _about("merged", source=source)
     columns = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in SUMS)
     return _about(query, merged=merged, columns=columns)
-
-
-def _make_room(cursor: extensions.cursor, table: str, moment: datetime) -> None:
-    """Make the partition for a moment, if it is not there. Attaching it lets readers go on."""
-    name = f"{table}_{moment.astimezone(UTC).strftime(_LEVELS[table])}"
-    cursor.execute(queries("metrics")["is_there"], {"name": name})
-    if cursor.fetchone()[0]:
-        return
-    first, last = (sql.Literal(bound) for bound in _bounds(name))
-    about = {"partition": sql.Identifier(name), "table": sql.Identifier(table), "first": first, "last": last}
-    cursor.execute(_about("create_partition", **about))
-    cursor.execute(_about("attach_partition", **about))
 
 
 def _bounds(partition: str) -> tuple[datetime, datetime]:

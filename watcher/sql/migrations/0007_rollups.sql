@@ -4,9 +4,14 @@
 -- histogram is one number, 12 decimal digits a bucket, so the sum of the numbers is the histogram of all: PostgreSQL's own
 -- sum() merges them, and numbers have no zeros at either end on disk. The point is after bucket 256 (66 ms), in the midst of what
 -- there is, which keeps sums short. A trillion results of one bucket would overflow it.
+-- Not STRICT, which would keep it from being inlined: the null of a null comes of itself.
 CREATE FUNCTION watcher_histogram(latency_us int) RETURNS numeric
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-SELECT ('1e' || (12 * (ceil(16 * ln(greatest(latency_us, 1)::float8) / ln(2::float8))::int - 256))::text)::numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT (
+           '1e' || (
+               12 * (ceil(16 * ln(CASE WHEN latency_us < 1 THEN 1 ELSE latency_us END::float8) / ln(2::float8))::int - 256)
+           )::text
+       )::numeric
 $$;
 
 CREATE FUNCTION watcher_buckets(histogram numeric)
@@ -69,8 +74,8 @@ CREATE TABLE metrics_hours (LIKE metrics_days INCLUDING ALL) PARTITION BY RANGE 
 CREATE TABLE metrics_minutes (LIKE metrics_days INCLUDING ALL) PARTITION BY RANGE (time);
 
 -- How far results are summed up: every row of a minute before minutes_to is in metrics_minutes, of a minute before
--- hours_to in metrics_hours and metrics_days, but for those that metrics_late tells of. seen_at and seen_xid are the
--- moment whose transactions are being waited for: once those have ended, no row that is not late can come up to it.
+-- hours_to in metrics_hours and metrics_days, but for those that metrics_late tells of. seen_at and seen_xid are a
+-- moment, and a transaction of it: once all that are older have ended, no row can come up to it that is not late.
 CREATE TABLE rollup_progress (
     single     boolean PRIMARY KEY DEFAULT true CHECK (single),
     minutes_to timestamptz,
