@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 import trustme
 from checks import PINNED, SERVER, database, store_connection, worker
+from target import real_time
 
 from watcher.config import EndpointSpec
 
@@ -120,8 +121,9 @@ def measure(  # pylint: disable=too-many-arguments,too-many-positional-arguments
     errors = sorted((latency - delay_us) / 1e3 for latency in reading.latency_us)
     return (
         scheme, f"{delay_ms:g}", f"{share}%", arm, f"{rate:.0f}", f"{reading.rate:.0f}",
-        _ms(errors, 50), _ms(errors, 99), _ms(errors, 100), f"{own['p99_us'] / 1e3:.2f}", _ms(sorted(value / 1e3 for value in reading.lag_us), 99),
-        _ms(sorted(value / 1e3 for value in reading.late_us), 99), str(reading.missed), str(reading.down),
+        _ms(errors, 50), _ms(errors, 99), _ms(errors, 100), f"{own['p99_us'] / 1e3:.2f}",
+        _ms(sorted(value / 1e3 for value in reading.lag_us), 99), _ms(sorted(value / 1e3 for value in reading.late_us), 99),
+        str(reading.missed), str(reading.down),
     )  # fmt: skip
 
 
@@ -141,9 +143,8 @@ def exact_server() -> Iterator[Server]:
         authority.cert_pem.write_to_path(ca_file)
         authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(pem)
         server = Server(7801, 7802, ca_file)
-        real_time = ["chrt", "-f", "50"]
-        priority = real_time if not subprocess.run([*real_time, "true"], check=False).returncode else []
-        command = ["taskset", "-c", str(SERVER), *priority, program, str(server.http_port), str(server.https_port), pem]
+        ports = str(server.http_port), str(server.https_port)
+        command = ["taskset", "-c", str(SERVER), *real_time(), program, *ports, pem]
         with subprocess.Popen(command) as process:
             try:
                 _await(server)

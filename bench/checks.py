@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from target import Target, nginx
@@ -28,6 +28,7 @@ from watcher.store import embedded, endpoints, migrations
 CLIENT, SERVER = 0, 1
 ANYWHERE = ("taskset", "-c", f"0-{(os.cpu_count() or 1) - 1}")
 PINNED = ("taskset", "-c", str(CLIENT))
+WORKER = ("-m", "watcher.worker")
 HERE = Path(__file__).parent
 WARM_S = 8.0
 INTERVAL_S = 5.0
@@ -118,10 +119,14 @@ def database(specs: list[EndpointSpec]) -> Iterator[tuple[str, Path]]:
 
 
 @contextlib.contextmanager
-def worker(dsn: str, data_dir: Path, pinned: bool = True) -> Iterator[Iterator[dict]]:
-    """Run a worker, on the client's core or on any; give the lines of state that it writes each second."""
+def worker(dsn: str, data_dir: Path, pinned: bool = True, program: Sequence[str] = WORKER) -> Iterator[Iterator[dict]]:
+    """Run a worker, on the client's core or on any; give the lines of state that it writes each second.
+
+    Args:
+        program: what Python runs, where it is a worker with something added.
+    """
     job = {"index": 0, "of": 1, "dsn": dsn, "data_dir": str(data_dir), "location": "bench"}
-    command = [*(PINNED if pinned else ANYWHERE), sys.executable, "-m", "watcher.worker"]
+    command = [*(PINNED if pinned else ANYWHERE), sys.executable, *program]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdin.write(json.dumps(job).encode() + b"\n")
         process.stdin.flush()

@@ -9,13 +9,10 @@ than the budget.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -36,14 +33,15 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=2.0, help="ms that a collection may take")
     options = parser.parse_args()
 
-    from checks import SERVER, database
+    from checks import SERVER, database, worker
     from scale import specs
     from target import nginx
 
     os.sched_setaffinity(0, {SERVER})
     with nginx(SERVER) as target, database(specs(target, options.endpoints, options.interval)) as (dsn, data_dir):
         noted = data_dir.parent / "pauses"
-        with instrumented(dsn, data_dir, noted) as lines:
+        program = str(HERE / "pauses.py"), "--inside", str(noted)
+        with worker(dsn, data_dir, program=program) as lines:
             begin = next(line for line in lines if line["endpoints"] == options.endpoints)
             begin = next(line for line in lines if line["at_us"] > begin["at_us"] + WARM_S * 1e6)
             end = next(line for line in lines if line["at_us"] > begin["at_us"] + options.seconds * 1e6)
@@ -67,21 +65,6 @@ def report(pauses: list[dict]) -> float:
     worst = ", ".join(f"{value:.1f}" for value in late[-5:][::-1]) or "none"
     print(f"  turns of the hub late by more than {NOTED_S * 1e3:g} ms: {len(late)}; the longest: {worst} ms")
     return longest_ms
-
-
-@contextlib.contextmanager
-def instrumented(dsn: str, data_dir: Path, noted: Path) -> Iterator[Iterator[dict]]:
-    """Run the worker on the client's core; give its lines of state."""
-    from checks import PINNED
-
-    job = {"index": 0, "of": 1, "dsn": dsn, "data_dir": str(data_dir), "location": "bench"}
-    command = [*PINNED, sys.executable, str(HERE / "pauses.py"), "--inside", str(noted)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        process.stdin.write(json.dumps(job).encode() + b"\n")
-        process.stdin.flush()
-        yield map(json.loads, process.stdout)
-        process.terminate()
-        process.stdout.read()
 
 
 def inside(noted: Path) -> None:

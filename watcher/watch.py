@@ -6,7 +6,6 @@ so does a failure that is the agent's own: by its lag, its network, or a clock t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,21 +18,23 @@ from watcher.hearing import BY_NETWORK, Hearing, of_lag
 from watcher.models import Incident, Reason, Result, Status
 from watcher.plan import Plan
 from watcher.pool import Pool
+from watcher.presence import Presence
 from watcher.probe import PluginFailed, missed, probe
 from watcher.schedule import Due, Schedule, Slot
 from watcher.shedding import Shedding
+from watcher.transport.turnstile import turnstile
 
 IDLE_S = 0.2  # the longest sleep: so soon is a new endpoint noticed
 CROWD = 100  # endpoints that join in one second: reading so many is no load of theirs, and nothing is judged by it,
-GRACE_S = 5  # nor by so many seconds after it
+GRACE_S = 5  # nor by so many seconds after their first checks
 LATE_MAX_US = 5_000_000  # a check later than that, or than half its interval, is missed
-FIRST_GAP_US = 10_000  # between first checks
+FIRST_GAP_US = 10_000  # between first checks, which come on top of the others:
+SOON_US = 10_000_000  # as long as this, so that the first results are there soon, and a large table is no load for long
 SHOWN_MAX = 60  # endpoints; of more than that only those that are not up are shown
 MISSED_ROWS = 100  # for one endpoint after one gap, and MISSED_ROWS_ALL for all; the first says how many went before
 MISSED_ROWS_ALL = 20_000
 STOPPED = "the agent was stopped"
-SAMPLE_US = 1_000_000
-OWN_CPU_SHARE = 0.5  # of a gap: above it we were busy, below it we did not run
+SECOND_US = 1_000_000
 BURST_US = 500_000  # so much of what came due while we did not run is made up for; all of it at once would be a burst
 MAX_LAG_US = 100_000
 MAX_LATE_US = 500_000
@@ -93,6 +94,7 @@ class Watch:
         plugin_failed: told of every exception that a plugin let out, with its name.
         hearing: whether failures are the site's; None: they are.
         shedding: what of the load is kept.
+        unchecked: told of a check that nobody can make or judge, when the one before was none, or had another reason.
     """
 
     def __init__(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # what a watch is tied to
@@ -106,6 +108,7 @@ class Watch:
         *,
         hearing: Hearing | None = None,
         shedding: Shedding | None = None,
+        unchecked: Callable[[Result], None] | None = None,
     ) -> None:
         self.counts = Counts()
         self.standing = {Status.UP: 0, Status.DEGRADED: 0, Status.DOWN: 0}
@@ -118,13 +121,14 @@ class Watch:
         self._keep = keep
         self._changed = changed
         self._plugin_failed = plugin_failed
+        self._unchecked = unchecked
         self._ending = False
         self._first_us = 0
         self._new = self._grace_s = self._made = 0
         self._load: dict[int, int] = {}  # of each priority: checks in 1,000,000 s
         self._set_at_us = 0  # when the wall clock was last set
-        self._ran_us = self._sampled_us = self._second_us = self._clock.now_us()
-        self._sampled_cpu_s = time.process_time()
+        self._second_us = self._clock.now_us()
+        self._presence = Presence(self._second_us)
 
     # what the roster asks
 
@@ -137,7 +141,7 @@ class Watch:
             self._weigh(watched, 1)
             self._new += 1
             self._first_us = max(now_us, self._first_us + FIRST_GAP_US)
-            soon = self._first_us - now_us < watched.interval_us // 2
+            soon = self._first_us - now_us < min(SOON_US, watched.interval_us // 2)
             self._schedule.add(watched, now_us, self._first_us if soon else None)
             return
         watched.plan.close()
@@ -189,18 +193,19 @@ class Watch:
     def serve(self) -> float:
         """Start all checks that are due now, and give the seconds until there may be more."""
         now_us = self._clock.now_us()
-        why = self._why_late(now_us)
+        why = self._presence.why_late(now_us)
         if step_us := self._clock.step_us():
             self._clock_set(step_us, now_us)
-        if now_us - self._second_us >= SAMPLE_US:
+        if now_us - self._second_us >= SECOND_US:
             self._second_us = now_us
             self._end_second()
         first_us = now_us - BURST_US if why is Reason.SUSPENDED else 0
         for due in self._schedule.take(now_us):
             self._start(due, why, first_us)
-        self._ran_us = self._clock.now_us()
+        now_us = self._clock.now_us()
+        self._presence.note(now_us)
         next_us = self._schedule.next_us()
-        return IDLE_S if next_us is None else max(0.0, min(IDLE_S, (next_us - self._ran_us) / 1e6))
+        return IDLE_S if next_us is None else max(0.0, min(IDLE_S, (next_us - now_us) / 1e6))
 
     def stop(self, timeout_s: float) -> bool:
         """Start nothing any more and wait for the probes in flight; False when some were left."""
@@ -259,6 +264,8 @@ class Watch:
             self._pool.submit((watched, due_us))
 
     def _check(self, watched: Watched, due_us: int) -> None:
+        if getattr(watched.plan.prober, "secure", False):
+            turnstile().begin()
         late_us = self._clock.now_us() - due_us
         plan = watched.plan
         if watched.take is None and (late_us > LATE_MAX_US or late_us > watched.interval_us // 2 > 0):
@@ -312,9 +319,12 @@ class Watch:
         counts.lag_us.append(result.lag_us)  # type: ignore[arg-type]  # a probe always gives it
         counts.late_us.append(result.late_us)  # type: ignore[arg-type]
         # a result weighs 500 bytes: it is kept where somebody may want to see it
+        before = watched.last
         watched.last = result if result.status is not Status.UP or len(self._watched) <= SHOWN_MAX else None
         if result.status is Status.MISSED:
             counts.missed += 1
+            if self._unchecked is not None and (before is None or before.reason is not result.reason):
+                self._unchecked(result)
             return
         counts.latency_us.append(result.latency_us)  # type: ignore[arg-type]
         if result.status is not watched.status and watched.interval_us:
@@ -344,7 +354,7 @@ class Watch:
         shedding = self.shedding
         made, self._made = self.counts.checks - self._made, self.counts.checks
         if self._new > CROWD:
-            self._grace_s = GRACE_S
+            self._grace_s = GRACE_S + min(SOON_US, max(0, self._first_us - self._second_us)) // 1_000_000
         self._new = 0
         if self._grace_s:
             self._grace_s -= 1
@@ -369,17 +379,6 @@ class Watch:
             return
         self.counts.missed += 1
         self._keep(row)
-
-    def _why_late(self, now_us: int) -> Reason:
-        """Tell an agent that was too busy from one that did not run at all."""
-        why = Reason.OVERLOAD
-        if now_us - self._sampled_us > SAMPLE_US:  # the CPU clock costs a system call
-            cpu_s = time.process_time()
-            if now_us - self._ran_us > SAMPLE_US:
-                busy_share = (cpu_s - self._sampled_cpu_s) * 1e6 / (now_us - self._sampled_us)
-                why = Reason.OVERLOAD if busy_share > OWN_CPU_SHARE else Reason.SUSPENDED
-            self._sampled_us, self._sampled_cpu_s = now_us, cpu_s
-        return why
 
 
 def _timeless(result: Result, time_us: int) -> Result:

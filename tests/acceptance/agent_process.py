@@ -14,6 +14,18 @@ from typing import IO, Any, Self
 
 WATCHER = (sys.executable, "-m", "watcher")
 PATIENCE_S = 90.0
+AGENT = """
+[database]
+dsn = "{dsn}"
+
+[agent]
+workers = 1
+data_dir = "data"
+"""
+EVERY_5_S = """
+[defaults]
+interval = 5
+"""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]  # watcher with these arguments, to its end
 Write = Callable[[str], Path]  # the text of a configuration into its file

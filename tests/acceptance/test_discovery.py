@@ -15,16 +15,8 @@ from typing import Any
 
 import psycopg2
 import pytest
-from agent_process import AgentProcess, Eventually, Run, Write
+from agent_process import AGENT, AgentProcess, Eventually, Run, Write
 
-AGENT = """
-[database]
-dsn = "{dsn}"
-
-[agent]
-workers = 1
-data_dir = "data"
-"""
 FILES = f"""{AGENT}
 [[plugins.file_sd]]
 files = ["targets/*.json"]
@@ -128,7 +120,7 @@ def test_a_look_that_hangs_holds_up_neither_a_reload_nor_the_end(
         with path.open("a", encoding="utf-8") as stream:
             stream.write(f'[[endpoints]]\nurl = "{site}/2"\ninterval = 5\n')
         agent.process.send_signal(signal.SIGHUP)
-        agent.wait_for("1 added, 0 changed, 0 removed, 0 unchanged")
+        agent.wait_for(f"{path.name}: 1 added")
         agent.wait_for("plugin:file_sd: 1 unchanged")
         targets("two", f"{site}/3")
         agent.wait_for("plugin:file_sd: 1 added", times=2)

@@ -10,11 +10,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from environments import ROOT, Environment
+from http_site import http_site
 
 WORDCOUNT = ROOT / "examples/watcher-wordcount"
 MEMCACHED = ROOT / "examples/watcher-memcached"
@@ -51,12 +52,8 @@ class Site(BaseHTTPRequestHandler):
 @pytest.fixture(name="site")
 def fixture_site() -> Iterator[str]:
     """Run the site and give its address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
+    with http_site(Site) as url:
+        yield url
 
 
 @pytest.fixture(name="memcached")

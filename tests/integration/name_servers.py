@@ -16,6 +16,7 @@ from pathlib import Path
 import dns.exception
 import dns.resolver
 import pytest
+from free_port import free_port
 from third_party import SYSTEM
 
 PATIENCE_S = 20.0
@@ -33,7 +34,7 @@ class Dnsmasq:
         program = shutil.which("dnsmasq") or shutil.which("dnsmasq", path=SYSTEM)
         if program is None:
             pytest.skip("dnsmasq is not installed (apt-get install dnsmasq-base)")
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._hosts = directory / f"hosts-{self.port}"
         self._hosts.write_text("")
@@ -69,15 +70,6 @@ class Dnsmasq:
         """End it."""
         self._process.terminate()
         self._process.wait()
-
-
-def _free_port() -> int:
-    while True:
-        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            with suppress(OSError):
-                udp.bind(tcp.getsockname())
-                return tcp.getsockname()[1]
 
 
 class Scripted:

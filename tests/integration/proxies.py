@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_port import free_port
 from scripted import page, request
 
 from watcher import Status
@@ -20,12 +21,6 @@ PAGE = page(b"hello")
 LOGIN = "probe:p%40ss"  # p@ss
 UP = (Status.UP, None, 200)
 Eventually = Callable[..., Any]
-
-
-def free_port() -> int:
-    """Give a port that nobody listens at; for programs that cannot choose one."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @contextmanager

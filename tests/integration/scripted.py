@@ -36,12 +36,10 @@ def scripted(
 
 
 def _serve(listener: socket.socket, script: Script, tls: ssl.SSLContext | None) -> None:
-    while True:
-        try:
+    with contextlib.suppress(OSError):  # of accept, when the listener is shut
+        while True:
             connection, _ = listener.accept()
-        except OSError:
-            return
-        threading.Thread(target=_run, args=(connection, script, tls), daemon=True).start()
+            threading.Thread(target=_run, args=(connection, script, tls), daemon=True).start()
 
 
 def _run(connection: socket.socket, script: Script, tls: ssl.SSLContext | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import httpbin
 import pytest
 from credentialed import TRANSPORTS, plan, probed, serving
 from green_process import run_green
+from nginx_server import nginx_server
 
 from watcher.models import Reason, Status
 from watcher.probe import probe
@@ -47,34 +47,16 @@ def fixture_test_url() -> Iterator[str]:
 @pytest.fixture(scope="module", name="nginx_url")
 def fixture_nginx_url(tmp_path_factory: pytest.TempPathFactory, eventually) -> Iterator[str]:
     """Run nginx over a directory that tests write into."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
-        pytest.skip("nginx is not installed (apt-get install nginx-light)")
     root = tmp_path_factory.mktemp("nginx")
-    (root / "index.html").write_text("needle in a page " * 5000)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = " ".join(f"{kind}_temp_path {root}/{kind};" for kind in kinds)
-    (root / "nginx.conf").write_text(
-        f"daemon off; worker_processes 1; pid {root}/pid; error_log {root}/error.log; user root;\n"
-        "events { worker_connections 64; }\n"
-        f"http {{ access_log off; {temporary} gzip on; gzip_types *; default_type text/html; server {{\n"
-        f"  listen 127.0.0.1:{port}; root {root}; add_header X-Cache HIT; add_header X-Cache edge;\n"
-        "  location = /moved { return 302 /again; }\n"
-        "  location = /again { return 301 /?token=hunter2; }\n"
-        "  location = /broken { return 503 'maintenance'; } } }\n"
-    )
-    with subprocess.Popen([program, "-c", str(root / "nginx.conf"), "-e", str(root / "error.log")]) as process:
-        eventually(lambda: listens(port))
-        yield f"http://127.0.0.1:{port}"
-        process.terminate()
-
-
-def listens(port: int) -> bool:
-    """Say whether somebody listens there."""
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+    http = "gzip on; gzip_types *; default_type text/html;"
+    server = """
+        add_header X-Cache HIT; add_header X-Cache edge;
+        location = /moved { return 302 /again; }
+        location = /again { return 301 /?token=hunter2; }
+        location = /broken { return 503 'maintenance'; }
+    """
+    with nginx_server(eventually, root, http, server) as url:
+        yield url
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

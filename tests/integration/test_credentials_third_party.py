@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -18,6 +17,7 @@ import requests
 import spnego
 from credentialed import TRANSPORTS, Wsgi, plan, probed, serving
 from http_message_signatures import MappingKeyResolver
+from http_site import http_site
 from oauthlib.oauth1 import RequestValidator, SignatureOnlyEndpoint
 from requests.auth import AuthBase
 from requests_http_signature import HTTPSignatureAuth, InvalidSignature, algorithms
@@ -239,13 +239,8 @@ def fixture_ntlm_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     """Run a site with one account."""
     (tmp_path / "accounts").write_text(f"DOMAIN:probe:{SECRET}\n")
     monkeypatch.setenv("NTLM_USER_FILE", str(tmp_path / "accounts"))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), NtlmHandler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http_site(NtlmHandler) as url:
+        yield url
 
 
 def ntlm(secret: str) -> dict[str, Any]:

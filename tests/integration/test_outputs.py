@@ -15,6 +15,7 @@ from typing import Any
 import psycopg2
 import pytest
 from scripted import page, request, scripted, silent
+from worker_process import Running
 
 from watcher.config import EndpointSpec
 from watcher.store import connection as store_connection
@@ -23,40 +24,6 @@ from watcher.store import endpoints
 COUNT = 40
 # as `python -m watcher.worker`, with room for few results, since 50,000 would take a test too long
 WORKER = "from watcher import green; green.patch(); from watcher import outlets, worker; {}; worker.main()"
-
-
-class Running:
-    """A worker under test: its process and the lines of state that it wrote."""
-
-    def __init__(self, dsn: str, data_dir: Path, plugins: dict[str, Any], room: int) -> None:
-        self.lines: list[dict[str, Any]] = []
-        self.process = subprocess.Popen(  # pylint: disable=consider-using-with  # `end` closes it
-            [sys.executable, "-c", WORKER.format(f"outlets.RESULTS_MAX = {room}")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        job = {"index": 0, "of": 1, "dsn": dsn, "data_dir": str(data_dir), "location": "here", "batch_age_s": 0.1}
-        self.process.stdin.write(json.dumps(job | {"plugins": plugins}).encode() + b"\n")
-        self.process.stdin.flush()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            self.lines.append(json.loads(line))
-
-    def last(self) -> dict[str, Any]:
-        """Give the last line of state; an empty one before the first."""
-        return self.lines[-1] if self.lines else {}
-
-    def end(self) -> tuple[int, str]:
-        """Ask it to end; give its exit code and what it logged."""
-        self.process.terminate()
-        code = self.process.wait(30)
-        self._reader.join()
-        with contextlib.suppress(BrokenPipeError), self.process:
-            return code, self.process.stderr.read().decode()
 
 
 @pytest.fixture(name="start")
@@ -79,7 +46,8 @@ def fixture_start(tmp_path: Path, database: str) -> Iterator[Callable[..., Runni
             with contextlib.closing(store_connection.connect(database, name="test")) as connection:
                 endpoints.sync(connection, specs, "test")
                 connection.commit()
-            running.append(Running(database, tmp_path, plugins, room))
+            program = "-c", WORKER.format(f"outlets.RESULTS_MAX = {room}")
+            running.append(Running(database, tmp_path, program, batch_age_s=0.1, plugins=plugins))
             return running[-1]
 
         yield run

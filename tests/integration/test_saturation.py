@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from scripted import page, request, scripted
-from test_worker import Running, put, query, spec
+from worker_process import Running, put, query, spec
 
 from watcher.agent.truth import Truth
 from watcher.canary import FIELD

@@ -16,16 +16,16 @@ from watcher.errors import DatabaseError, DatabaseUnavailable
 from watcher.store import endpoints, migrations
 from watcher.store.connection import connect, transaction
 
-ALL = ["0001_endpoints", "0002_metrics", "0003_views", "0004_degraded", "0005_accuracy", "0006_addresses"]
-ALL += ["0007_rollups"]
+KNOWN = ["0001_endpoints", "0002_metrics", "0003_views", "0004_degraded", "0005_accuracy", "0006_addresses"]
+KNOWN += ["0007_rollups"]
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema.md"
 
 
 def test_a_fresh_database_is_brought_to_the_newest_level_once(empty_database: str) -> None:
-    assert migrations.migrate(empty_database) == ALL
+    assert migrations.migrate(empty_database) == KNOWN
     assert not migrations.migrate(empty_database)
     with closing(connect(empty_database, name="test")) as connection:
-        assert migrations.level(connection) == migrations.newest() == len(ALL)
+        assert migrations.level(connection) == migrations.newest() == len(KNOWN)
         assert migrations.storage(connection) == "partitions"
 
 
@@ -37,7 +37,7 @@ def test_a_database_without_watcher_is_at_level_0(empty_database: str) -> None:
 def test_several_agents_that_start_together_migrate_once(empty_database: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         applied = list(pool.map(migrations.migrate, [empty_database] * 4))
-    assert sorted(sum(applied, [])) == ALL
+    assert sorted(sum(applied, [])) == KNOWN
 
 
 LEVELS = {
@@ -59,7 +59,7 @@ def test_data_of_every_level_survives_the_way_to_the_newest(empty_database: str,
             cursor.execute(file.read_text())
             cursor.execute("INSERT INTO watcher_migrations VALUES (%s, %s, now())", (reached, file.name))
             cursor.execute(LEVELS[reached] or "SELECT 1")
-    assert migrations.migrate(empty_database) == ALL[level:]
+    assert migrations.migrate(empty_database) == KNOWN[level:]
     assert ask(empty_database, "SELECT name, url, enabled FROM endpoints") == [("kept", "https://example.com/", True)]
     expected = [("kept", "up", "here")] if level > 1 else [("kept", None, None)]
     assert ask(empty_database, "SELECT name, status::text, location FROM endpoint_status") == expected
@@ -67,7 +67,7 @@ def test_data_of_every_level_survives_the_way_to_the_newest(empty_database: str,
 
 def test_a_newer_database_is_refused(database: str) -> None:
     ask(database, "INSERT INTO watcher_migrations (level, name) VALUES (99, '0099_future.sql')")
-    with pytest.raises(DatabaseError, match=rf"is at level 99 .* knows up to {len(ALL)}; install the newer watcher"):
+    with pytest.raises(DatabaseError, match=rf"is at level 99 .* knows up to {len(KNOWN)}; install the newer watcher"):
         migrations.migrate(database)
 
 
@@ -129,7 +129,7 @@ def test_a_server_that_ends_meanwhile_may_be_asked_again(
     with pytest.raises(DatabaseUnavailable):
         migrations.migrate(empty_database)
     assert len(opened) == ended
-    assert migrations.migrate(empty_database) == ALL
+    assert migrations.migrate(empty_database) == KNOWN
 
 
 def documented(kind: str) -> dict[str, list[tuple[str, str, bool]]]:

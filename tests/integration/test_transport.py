@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import socket
 import time
 
-import brotli
 import gevent
 import pytest
 import requests
-from backports import zstd
-from scripted import answers, page, regex_option, request, reset, scripted, server_tls, silent, verdict
+from scripted import answers, page, request, reset, scripted, server_tls, silent, verdict
 
 from watcher.errors import ProbeError
 from watcher.models import Endpoint, Reason, Status
 from watcher.plan import compile_plan
-from watcher.plugins.assertions.contains import Text
 from watcher.plugins.request.body import Body
 from watcher.probe import inspect, probe
 from watcher.transport import Deadline, MeasuredAdapter, Resolver, Route, Trust
@@ -174,39 +170,6 @@ def test_a_pinned_address_keeps_the_name_in_the_request(check) -> None:
         result = check(f"http://example.com:{port}/", address="127.0.0.1")
     assert (result.status, result.address, result.dns_us) == (Status.UP, "127.0.0.1", None)
     assert f"\r\nHost: example.com:{port}\r\n".encode() in seen[0]
-
-
-# bodies
-
-
-@pytest.mark.parametrize(
-    ("coding", "pack"), [("gzip", gzip.compress), ("br", brotli.compress), ("zstd", zstd.compress)]
-)
-def test_a_compressed_page_is_searched_as_text_and_counted_as_bytes(check, coding: str, pack) -> None:
-    body = pack(b"find the needle here " * 100)
-    with scripted(answers(page(body, f"Content-Encoding: {coding}"))) as port:
-        result = check(f"http://127.0.0.1:{port}/", regex=regex_option("needle"))
-    assert (result.status, result.regex_found, result.body_bytes) == (Status.UP, True, len(body))
-
-
-def test_a_body_over_the_cap_is_cut_and_says_so_without_being_down(check) -> None:
-    with scripted(answers(page(b"x" * 100_000))) as port:
-        result = check(f"http://127.0.0.1:{port}/", max_body=1000)
-    assert (result.status, result.reason) == (Status.UP, Reason.BODY_CAP)
-    assert "1000 bytes" in result.detail
-
-
-def test_a_gzip_bomb_costs_its_cap_and_no_more(check) -> None:
-    bomb = gzip.compress(b"\0" * 100_000_000)
-    with scripted(answers(page(bomb, "Content-Encoding: gzip"))) as port:
-        result = check(f"http://127.0.0.1:{port}/", regex=regex_option("needle"))
-    assert (result.status, result.reason, result.regex_found) == (Status.DOWN, Reason.REGEX, False)
-
-
-def test_a_body_that_is_not_what_its_coding_says_is_the_sites_fault(check) -> None:
-    with scripted(answers(page(b"plain", "Content-Encoding: gzip"))) as port:
-        result = check(f"http://127.0.0.1:{port}/", regex=regex_option("plain"))
-    assert (result.status, result.reason) == (Status.DOWN, Reason.PROTOCOL)
 
 
 # redirects
@@ -439,17 +402,6 @@ def test_a_before_that_takes_all_of_the_timeout_is_the_plugins_fault(plugins) ->
         plan = compile_plan(Endpoint(name=url, url=url, timeout_s=0.1), plugins)
         result = probe(plan._replace(before=(lambda prepared: gevent.sleep(30),)))
     assert verdict(result) == (Status.MISSED, Reason.PLUGIN, None)
-
-
-@pytest.mark.parametrize("coding", ["gzip", "br"])
-def test_a_coded_body_that_breaks_off_is_no_page(check, coding: str) -> None:
-    text = "".join(map(str, range(5000))).encode()
-    whole = gzip.compress(text) if coding == "gzip" else brotli.compress(text)
-    half = page(whole[: len(whole) // 2], f"Content-Encoding: {coding}")
-    with scripted(answers(half)) as port:
-        result = check(f"http://127.0.0.1:{port}/", contains=(Text(text="no such words", absent=True),))
-    assert (result.status, result.reason) == (Status.DOWN, Reason.PROTOCOL)
-    assert f"breaks off inside its {coding}" in result.detail
 
 
 def test_a_zone_that_is_no_interface_is_a_mistake_of_the_configuration(check) -> None:

@@ -16,48 +16,11 @@ from typing import Any
 import psycopg2
 import pytest
 from scripted import page, request, scripted
+from worker_process import Running, put, query, spec
 
 from watcher.config import EndpointSpec
 from watcher.store import connection as store_connection
 from watcher.store import embedded, endpoints, migrations
-
-
-class Running:
-    """A worker under test: its process and the lines of state that it wrote."""
-
-    def __init__(self, dsn: str, data_dir: Path, **job: Any) -> None:
-        self.lines: list[dict[str, Any]] = []
-        self.process = subprocess.Popen(  # pylint: disable=consider-using-with  # `end` closes it
-            [sys.executable, "-m", "watcher.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        task = {"index": 0, "of": 1, "dsn": dsn, "data_dir": str(data_dir), "location": "here"} | job
-        self.process.stdin.write(json.dumps(task).encode() + b"\n")
-        self.process.stdin.flush()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            self.lines.append(json.loads(line))
-
-    def last(self) -> dict[str, Any]:
-        """Give the last line of state; an empty one before the first."""
-        return self.lines[-1] if self.lines else {}
-
-    def end(self) -> tuple[int, str]:
-        """Ask it to end; give its exit code and what it logged."""
-        if self.process.poll() is None:
-            self.process.terminate()
-        code = self.process.wait(30)
-        self._reader.join()
-        log = "" if self.process.stderr.closed else self.process.stderr.read().decode()
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-        return code, log
 
 
 @pytest.fixture
@@ -84,25 +47,6 @@ def site() -> Iterator[str]:
 
     with scripted(serve) as port:
         yield f"http://127.0.0.1:{port}"
-
-
-def put(dsn: str, *specs: EndpointSpec, source: str = "test") -> None:
-    """Make the table hold just these endpoints of the source."""
-    with contextlib.closing(store_connection.connect(dsn, name="test")) as connection:
-        endpoints.sync(connection, specs, source)
-        connection.commit()
-
-
-def spec(name: str, url: str, **values: Any) -> EndpointSpec:
-    """Make an endpoint that is checked every 5 s."""
-    return EndpointSpec(**{"name": name, "url": url, "interval_s": 5.0, "timeout_s": 2.0, "source": "test"} | values)
-
-
-def query(dsn: str, sql: str) -> list[tuple[Any, ...]]:
-    """Ask the database."""
-    with contextlib.closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
-        cursor.execute(sql)
-        return cursor.fetchall()
 
 
 def test_each_check_becomes_a_row(database: str, site: str, start, eventually) -> None:

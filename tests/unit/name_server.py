@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 import dns.exception
 import dns.resolver
 import pytest
+from free_port import free_port
 
 PATIENCE_S = 20.0
 
@@ -20,7 +21,7 @@ PATIENCE_S = 20.0
 def name_server(*options: str, port: int = 0) -> Iterator[int]:
     """Run dnsmasq with these options until the end, and give its port."""
     program = shutil.which("dnsmasq") or pytest.skip("dnsmasq is not installed")
-    port = port or _free_port()
+    port = port or free_port()
     fixed = ["--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces", "--pid-file="]
     where = ["--listen-address=127.0.0.1", f"--port={port}", "--local=/ready.test/", "--txt-record=ready.test,yes"]
     running = subprocess.Popen(  # pylint: disable=consider-using-with  # ended below
@@ -32,16 +33,6 @@ def name_server(*options: str, port: int = 0) -> Iterator[int]:
     finally:
         running.terminate()
         running.wait()
-
-
-def _free_port() -> int:
-    """Give a port that is free for both, since an answer that is too long for UDP comes by TCP."""
-    while True:
-        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            with suppress(OSError):
-                udp.bind(tcp.getsockname())
-                return tcp.getsockname()[1]
 
 
 def _wait(port: int, running: subprocess.Popen[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Every option of a built-in plugin has its place in the pages of options, and every link of their index leads there."""
+"""Every option of a built-in plugin has its place in the pages of options, and the links of their index lead there."""
 
 from __future__ import annotations
 

@@ -69,7 +69,10 @@ def test_reports_a_file_that_is_included_twice(tmp_path: Path) -> None:
         ("include = [3]", "main.toml: include[0]: expected a string, got 3"),
         ('include = ["a\\u0000"]', "main.toml: include: contains the character U+0000"),
         ("[endpoint]", 'main.toml: endpoint: unknown key; did you mean "endpoints"?'),
-        ("zzz = 1", "main.toml: zzz: unknown key; known are database, agent, accuracy, plugins, defaults, endpoints, include"),
+        (
+            "zzz = 1",
+            "main.toml: zzz: unknown key; known are database, agent, accuracy, plugins, defaults, endpoints, include",
+        ),
         ("[endpoints]", "main.toml: endpoints: expected a list of tables; write [[endpoints]]"),
         ("agent = 3", "main.toml: agent: expected a table, got 3; write [agent]"),
         ("[[agent]]", "main.toml: agent: expected a table, got a list; write [agent]"),

@@ -1,0 +1,90 @@
+"""The bound on heavy computing: one piece in a turn of the hub, and between two of them the others have their turn.
+
+A TLS handshake takes a millisecond of CPU: five hundred that are due at one moment would hold up every other check for
+half a second. Who waits here waits in no phase of a check: it is lag or, before the check begins, lateness.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import gevent
+from gevent.hub import Hub
+from greenlet import getcurrent, greenlet
+
+GO_ON_MOST = 8  # in a row, while others wait to begin
+HEAVY_NS = 300_000  # of computing; what takes less needs no turn of its own
+
+Line = deque[greenlet]
+
+
+class Turnstile:
+    """Lets one greenlet of a hub pass in a turn; the others wait, oldest first.
+
+    Those who are amid a check go before those who have not begun one: what is begun late is late, what is left amid a
+    check waits where it should be measured.
+    """
+
+    __slots__ = ("_beginning", "_going_on", "_in_a_row", "_loop", "_park", "_timer", "_turn")
+
+    def __init__(self, hub: Hub) -> None:
+        self._loop = hub.loop
+        self._park: Callable[[], Any] = hub.switch
+        self._timer = hub.loop.timer(0.0)  # fires when the loop has looked once more for what arrived
+        self._turn = -1
+        self._going_on: Line = deque()
+        self._beginning: Line = deque()
+        self._in_a_row = 0
+
+    def begin(self) -> None:
+        """Wait for a turn to begin a check that is heavy."""
+        self._pass(self._beginning)
+
+    def go_on(self) -> None:
+        """Wait for a turn to compute something heavy amid a check."""
+        self._pass(self._going_on)
+
+    def _pass(self, line: Line) -> None:
+        turn = self._loop.iteration
+        if turn != self._turn and not self._timer.active:
+            self._turn = turn
+            return
+        me = getcurrent()
+        line.append(me)
+        if not self._timer.active:
+            self._timer.start(self._admit, update=False)
+        try:
+            self._park()
+        except BaseException:
+            if me in line:
+                line.remove(me)
+            raise
+
+    def _admit(self) -> None:
+        line = self._line()
+        if not line:  # who waited was ended meanwhile
+            return
+        self._in_a_row = self._in_a_row + 1 if line is self._going_on else 0
+        admitted = line.popleft()
+        if self._going_on or self._beginning:
+            self._timer.start(self._admit, update=False)
+        self._turn = self._loop.iteration
+        admitted.switch()
+
+    def _line(self) -> Line:
+        if self._beginning and (not self._going_on or self._in_a_row >= GO_ON_MOST):
+            return self._beginning
+        return self._going_on
+
+
+def turnstile() -> Turnstile:
+    """Give the one of this thread's hub."""
+    return _of(gevent.get_hub())
+
+
+@lru_cache(maxsize=8)
+def _of(hub: Hub) -> Turnstile:
+    return Turnstile(hub)
