@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from accuracy import Server, exact_server
-from checks import SERVER, database, store_connection, worker
+from checks import SERVER, WORKER, database, store_connection, worker
 
 from watcher.config import EndpointSpec
 from watcher.testserver.bad import KINDS
@@ -31,7 +31,8 @@ WARM_S = 12.0
 HARMED_SHARE_MAX = 0.001
 STORED_S = 4.0  # until the last rows of the window are in the database
 READ_ROWS = """
-    SELECT e.name, m.status::text, m.reason::text, m.latency_us, m.lag_us, m.detail
+    SELECT e.name, m.status::text, m.reason::text, m.latency_us, m.lag_us, m.late_us, m.detail,
+           extract(epoch FROM m.time)::float8
       FROM metrics m JOIN endpoints e ON e.id = m.endpoint_id
      WHERE m.time BETWEEN to_timestamp(%s) AND to_timestamp(%s)
 """
@@ -45,7 +46,9 @@ class Row(NamedTuple):
     reason: str | None
     latency_us: int | None
     lag_us: int | None
+    late_us: int | None
     detail: str | None
+    at_s: float
 
 
 def main() -> None:
@@ -91,9 +94,13 @@ def _spec(name: str, url: str, ca_file: str) -> EndpointSpec:
     return EndpointSpec(name=name, url=url, interval_s=INTERVAL_S, timeout_s=TIMEOUT_S, options=options)
 
 
-def run(specs: list[EndpointSpec], seconds: float) -> list[Row]:
-    """Run one worker over them, and give the rows of a window."""
-    with database(specs) as (dsn, data_dir), worker(dsn, data_dir) as lines:
+def run(specs: list[EndpointSpec], seconds: float, program: Sequence[str] = WORKER) -> list[Row]:
+    """Run one worker over them, and give the rows of a window.
+
+    Args:
+        program: as of `checks.worker`.
+    """
+    with database(specs) as (dsn, data_dir), worker(dsn, data_dir, program=program) as lines:
         begin = next(line for line in lines if line["endpoints"] == len(specs))
         begin = next(line for line in lines if line["at_us"] > begin["at_us"] + WARM_S * 1e6)
         end = next(line for line in lines if line["at_us"] > begin["at_us"] + seconds * 1e6)

@@ -21,7 +21,7 @@ from watcher.errors import ConfigError, WatcherError
 
 BUILT_INS = {
     "check": "Probe one URL once and show where the time goes.",
-    "db": "The database: its URL, psql, schema migrations, status.",
+    "db": "The database: its URL, psql, schema migrations, roles, status.",
     "demo": "Watch a test server with invented endpoints: works without a network.",
     "endpoints": "The endpoints table: list, show, import, export, enable, disable, remove.",
     "generate": "Write an endpoints file over a test server.",

@@ -7,6 +7,13 @@ from collections.abc import Sequence
 BOOT_FAILED = 3  # the exit code of a worker that cannot start at all, and would not if it were started again
 
 
+def in_one_line(error: BaseException | str) -> str:
+    """Give the first line of what an exception says, fit for a log: what cannot be shown is escaped."""
+    lines = [line for line in map(str.strip, str(error).splitlines()) if line]
+    first = lines[0] if lines else ""
+    return first if first.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in first)
+
+
 class WatcherError(Exception):
     """Root of all errors that watcher raises on purpose; the message names the place and the remedy."""
 
@@ -37,6 +44,16 @@ class DatabaseError(WatcherError):
 
 class DatabaseUnavailable(DatabaseError):
     """The database cannot be reached now; trying again may help."""
+
+
+class SchemaOutdated(DatabaseError):
+    """The schema is of an older version, and this user may not change it: somebody else must, then all is well."""
+
+    exit_code = UsageError.exit_code
+
+
+class Unstorable(DatabaseError):
+    """The database will not take these rows, whatever becomes of it; it may take others."""
 
 
 class EnvironmentProblem(UsageError):

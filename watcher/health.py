@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-COUNTS = ("checks", "missed", "shed", "canary_checks")  # since the worker's start
+COUNTS = ("checks", "missed", "shed", "canary_checks", "produced", "stored", "damaged", "dropped")  # since its start
 WORST = ("lag_p99_us", "late_p99_us")  # of a second
-LAST = ("error_p50_us", "error_max_us", "suspect")  # which are of the last minute by themselves
+LAST = ("error_p50_us", "error_max_us", "suspect", "spooled")  # which are of now, or of the last minute by themselves
 
 
 class Health:

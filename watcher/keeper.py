@@ -1,29 +1,29 @@
 """From the buffer to the database, or to the spool while the database is away; from the spool back when it returns.
 
-Every result is counted once: produced = stored + spooled (not yet replayed) + buffered + dropped.
+Every result is counted once: produced + recovered = stored + spooled (now) + damaged + dropped + in memory.
+What is in memory is never older than a batch's age and what the disk takes, whatever the database does.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import gevent
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
-from watcher.errors import DatabaseError, DatabaseUnavailable
+from watcher.errors import DatabaseError, Unstorable, WatcherError
+from watcher.link import Link
 from watcher.models import Result
-from watcher.spool import Batch, Spool
-from watcher.store import connection as store_connection
+from watcher.spool import Batch, Damaged, Spool, rows_of
 from watcher.store import metrics
+from watcher.tally import Tally
 
-STATEMENT_S = 15.0  # a database that takes longer for a batch is away
-RETRY_MIN_S, RETRY_MAX_S = 0.5, 15.0
-REPLAY_PAUSE_S = 0.02  # between two files: the checks come first
-REPLAY_AGAIN_S = 30.0  # for a file that the database refused
+REPLAY_ROWS_S = 100_000  # at most: the checks come first, and the database has others to serve
+AGAIN_S = (30.0, 3600.0)  # for a file that the database refused: first, and at most
+LOOK_S = 1.0  # for files, at least so often
 
 
 class Buffer:
@@ -39,10 +39,16 @@ class Buffer:
         self._limit = limit
         self._batch_rows = batch_rows
         self._filled = Event()
+        self.taken = 0
         self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    @property
+    def produced(self) -> int:
+        """How many results came here since the start."""
+        return self.taken + len(self._queue) + self.dropped
 
     def add(self, result: Result) -> None:
         """Take a result."""
@@ -60,30 +66,48 @@ class Buffer:
             self._filled.clear()
             self._filled.wait(age_s)
         queue = self._queue
-        return [queue.popleft() for _ in range(min(len(queue), self._batch_rows))]
+        batch = [queue.popleft() for _ in range(min(len(queue), self._batch_rows))]
+        self.taken += len(batch)
+        return batch
 
     def hurry(self) -> None:
         """Let a `take` that waits give what there is."""
         self._filled.set()
 
 
-@dataclass
-class Tally:
-    """What became of the results, in rows since the start; `spooled` are those on disk now."""
+class Refusal(NamedTuple):
+    """Why a file is not stored, and when to try again; after that the pause is as long as it says."""
 
-    stored: int = 0
-    spooled: int = 0
-    dropped: int = 0
-    database: str = "ok"
+    again_at: float
+    pause_s: float
+    why: str
+
+
+class Storing:
+    """A batch that the database was given, and has not answered; soon there is a copy on disk."""
+
+    __slots__ = ("batch", "copy", "copying", "greenlet", "stored")
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.greenlet: gevent.Greenlet | None = None
+        self.copying = False
+        self.copy: str | None = None
+        self.stored: bool | None = None  # what the database answered
 
 
 class Keepers:
     """Drains a buffer with `count` greenlets, one connection each.
 
+    A batch that the database does not take within `age_s` is written to disk while the answer is waited for, and so is
+    all that comes meanwhile: a worker that is killed loses no more. While the database is away nobody asks it but the
+    replayer, at growing intervals.
+
     Args:
         handed_over: told of each batch once it is safe.
         say: told, in a line, when the database goes and comes.
         broke: told of a greenlet that an exception ended.
+        replay_rows_s: how fast the spool is stored, at most.
     """
 
     def __init__(  # pylint: disable=too-many-arguments
@@ -98,6 +122,7 @@ class Keepers:
         handed_over: Callable[[list[Result]], None],
         say: Callable[[str], None],
         broke: Callable[[gevent.Greenlet], None],
+        replay_rows_s: int = REPLAY_ROWS_S,
     ) -> None:
         self.tally = Tally()
         self._buffer = buffer
@@ -105,161 +130,224 @@ class Keepers:
         self._agent_id = agent_id
         self._age_s = age_s
         self._handed_over = handed_over
+        self._say = say
         self._broke = broke
-        self._ending = False
+        self._replay_rows_s = replay_rows_s
+        self._ended = Event()
+        self._too_late = False  # for the database, at the end
+        self._losing = 0
         self._disk = ThreadPool(1)  # of its own: a disk that stalls holds up no pattern, and no pattern the spool
         self._links = [Link(dsn, f"watcher keeper {number}", self.tally, say) for number in range(count + 1)]
+        self._under_way: dict[Link, Storing] = {}
+        self._held: set[str] = set()  # copies of what the database may still take
+        self._recovering: set[str] = set()
+        self._refused: dict[str, Refusal] = {}
+        self._paid_until = 0.0  # by `replay_rows_s`
         self._greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:
         """Begin to drain, and to replay what an earlier run left in the spool."""
-        self.tally.spooled = self._spool.rows()
+        self._recovering = set(self._spool.files())
+        self.tally.recovered = self.tally.spooled = sum(map(rows_of, self._recovering))
         replayer, *keepers = self._links
-        self._greenlets = [gevent.spawn(self._keep, link) for link in keepers]
-        self._greenlets.append(gevent.spawn(self._replay, replayer))
-        for greenlet in self._greenlets:
-            greenlet.link_exception(self._broke)
+        self._greenlets = [self._spawn(self._keep, link) for link in keepers]
+        self._greenlets.append(self._spawn(self._replay, replayer))
+
+    def _spawn(self, task: Callable[..., None], *arguments: object) -> gevent.Greenlet:
+        greenlet = gevent.spawn(task, *arguments)
+        greenlet.link_exception(self._broke)
+        return greenlet
+
+    @property
+    def recovering(self) -> bool:
+        """Whether rows of an earlier run wait, which may yet be stored."""
+        return bool(self._recovering - self._refused.keys())
 
     def finish(self, timeout_s: float) -> None:
         """Drain what is left and end: into the database if that takes no longer than half the time, else to disk."""
-        self._ending = True
+        self._ended.set()
         self._buffer.hurry()
-        gevent.joinall(self._greenlets, timeout=timeout_s / 2)
-        for greenlet in self._greenlets:  # what it waits for is the database
-            greenlet.unlink(self._broke)
-            greenlet.kill(DatabaseUnavailable("the agent ends"), block=False)
-        gevent.joinall(self._greenlets, timeout=timeout_s / 2)
+        self._join(timeout_s / 2)
+        self._too_late = True
+        for link in self._links:
+            link.abandon()
+        self._join(timeout_s / 2)
         while len(self._buffer):
-            self._put_aside(self._batch(self._buffer.take(0)))
+            self._put_aside(self._batch(self._take(0)))
         for link in self._links:
             link.close()
 
+    def _join(self, timeout_s: float) -> None:
+        with gevent.Timeout(timeout_s, False):
+            gevent.joinall(self._greenlets)
+            gevent.joinall([storing.greenlet for storing in self._under_way.values()])
+
+    # to the database
+
     def _keep(self, link: Link) -> None:
-        while not self._ending or len(self._buffer):
-            results = self._buffer.take(0 if self._ending else self._age_s)
+        while not self._ended.is_set() or len(self._buffer):
+            results = self._take(0 if self._ended.is_set() else self._age_s)
             if results:
-                try:
-                    self._hand_over(link, results)
-                except DatabaseUnavailable:  # `finish` could wait no longer
-                    self._put_aside(self._batch(results))
+                batch = self._batch(results)
+                if self.tally.away or self._too_late or link in self._under_way:
+                    self._put_aside(batch)
+                else:
+                    self._hand_over(link, batch)
                 self._handed_over(results)
 
-    def _hand_over(self, link: Link, results: list[Result]) -> None:
-        batch = self._batch(results)
-        try:
-            link.store(batch)
-            self.tally.stored += batch.rows
-        except DatabaseError:
-            self._put_aside(batch)
+    def _take(self, age_s: float) -> list[Result]:
+        results = self._buffer.take(age_s)
+        self.tally.in_hand += len(results)
+        return results
 
     def _batch(self, results: list[Result]) -> Batch:
         slices = []
         for first in range(0, len(results), metrics.SLICE_ROWS):
             slices.append(metrics.encode(results[first : first + metrics.SLICE_ROWS]))
-            _pause()
+            gevent.sleep(0)
         return Batch(self._agent_id, len(results), slices)
+
+    def _hand_over(self, link: Link, batch: Batch) -> None:
+        """Have a batch stored; come back when it is safe, on whichever of the two ways."""
+        storing = self._under_way[link] = Storing(batch)
+        storing.greenlet = self._spawn(self._store, link, storing)
+        storing.greenlet.join(self._age_s)
+        if storing.stored is None:
+            self._copy(storing)
+        if storing.copy is None:
+            storing.greenlet.join()
+
+    def _store(self, link: Link, storing: Storing) -> None:
+        try:
+            link.store(storing.batch)
+            storing.stored = True
+        except DatabaseError:
+            storing.stored = False
+        if not storing.copying:
+            self._settle(storing)
+        del self._under_way[link]
+
+    def _copy(self, storing: Storing) -> None:
+        """Write a batch to disk while the database thinks about it."""
+        name = self._spool.name(storing.batch)
+        self._held.add(name)
+        storing.copying = True
+        storing.copy = self._disk.apply(self._spool.write, (storing.batch, name))
+        storing.copying = False
+        if storing.copy is None:
+            self._held.discard(name)
+        else:
+            self._safe(storing.batch.rows)
+        if storing.stored is not None:
+            self._settle(storing)
+
+    def _settle(self, storing: Storing) -> None:
+        """Count a batch that the database took or did not take, and keep it in one place."""
+        rows, copy, tally = storing.batch.rows, storing.copy, self.tally
+        if storing.stored:
+            tally.stored += rows
+            if copy is None:
+                tally.in_hand -= rows
+            else:
+                tally.spooled -= rows
+                self._disk.apply(self._spool.delete, (copy,))
+        elif copy is None:
+            self._put_aside(storing.batch)
+        if copy is not None:
+            self._held.discard(copy)
+
+    # to disk
 
     def _put_aside(self, batch: Batch) -> None:
         if self._disk.apply(self._spool.write, (batch,)):
-            self.tally.spooled += batch.rows
-        else:
-            self.tally.dropped += batch.rows
+            self._safe(batch.rows)
+            return
+        self.tally.in_hand -= batch.rows
+        self.tally.dropped += batch.rows
+        if not self._losing:
+            self._say(f"results are dropped, and counted: {self._spool.trouble}")
+        self._losing += batch.rows
+
+    def _safe(self, rows: int) -> None:
+        self.tally.in_hand -= rows
+        self.tally.spooled += rows
+        if self._losing:
+            self._say(f"results are kept again; {self._losing:,} were dropped")
+            self._losing = 0
+
+    # and back
 
     def _replay(self, link: Link) -> None:
-        refused: dict[Any, float] = {}
-        while not self._ending:
-            gevent.sleep(self._age_s)
-            if not self.tally.spooled or self.tally.database != "ok":
-                continue  # a keeper finds out when the database is back
-            for path in self._disk.apply(self._spool.files):
-                if self._ending or refused.get(path, 0) > link.now():
-                    continue
+        look = True
+        while not self._ended.wait(min(self._age_s, LOOK_S)):
+            if (look or self.tally.spooled or self.tally.away) and link.may_try():
                 try:
-                    self._replay_file(link, path)
-                except DatabaseUnavailable:
-                    break
-                except (DatabaseError, OSError) as error:
-                    link.say(f"{path} is not stored, it is tried again: {error}")
-                    refused[path] = link.now() + REPLAY_AGAIN_S
-                gevent.sleep(REPLAY_PAUSE_S)
+                    self._replay_files(link)
+                    look = False
+                except DatabaseError:
+                    continue  # the link said so
 
-    def _replay_file(self, link: Link, path: Any) -> None:
-        batch = self._disk.apply(self._spool.read, (path,))
-        if batch is None:
-            link.say(f"{path}: not whole; set aside as .bad")
-            self.tally.spooled = self._disk.apply(self._spool.rows)
-            return
-        link.store(batch)
-        self._disk.apply(self._spool.delete, (path,))
-        self.tally.stored += batch.rows
-        self.tally.spooled -= batch.rows
+    def _replay_files(self, link: Link) -> None:
+        for name in self._spool.files():
+            if self._ended.is_set():
+                return
+            if name in self._spool and name not in self._held and self._is_due(name):
+                self._replay_file(link, name)
+                self._pace(rows_of(name))
+        if self.tally.away:  # and nothing is there to find out by
+            link.store(Batch(self._agent_id, 0, [metrics.NOTHING]))
 
+    def _is_due(self, name: str) -> bool:
+        return name not in self._refused or self._refused[name].again_at <= _now()
 
-class Link:
-    """One greenlet's connection to the database, made when needed, tried again at growing intervals after a failure."""
+    def _replay_file(self, link: Link, name: str) -> None:
+        batch = self._disk.apply(_content, (self._spool, name))
+        if isinstance(batch, Damaged):
+            self._count_damaged(name, str(batch))
+        elif isinstance(batch, OSError):
+            self._put_off(name, f"{name} cannot be read: {batch.strerror or batch}", f"{batch.strerror}")
+        elif not metrics.fits(batch.slices):
+            why = "its rows have other columns than those of this version"
+            self._count_damaged(name, self._disk.apply(self._spool.set_aside, (name, why)))
+        else:
+            try:
+                link.store(batch)
+            except Unstorable as error:
+                self._put_off(name, f"{name} is not stored: {error}", str(error))
+                return
+            self._disk.apply(self._spool.delete, (name,))
+            self.tally.stored += batch.rows
+            self.tally.spooled -= batch.rows
+            self._recovering.discard(name)
+            self._refused.pop(name, None)
 
-    def __init__(self, dsn: str, name: str, tally: Tally, say: Callable[[str], None]) -> None:
-        self.say = say
-        self._dsn = dsn
-        self._name = name
-        self._tally = tally
-        self._connection: Any = None
-        self._retry_at = 0.0
-        self._retry_s = RETRY_MIN_S
+    def _count_damaged(self, name: str, said: str) -> None:
+        self._say(said)
+        self.tally.damaged += rows_of(name)
+        self.tally.spooled -= rows_of(name)
+        self._recovering.discard(name)
 
-    @staticmethod
-    def now() -> float:
-        """Give the loop's time in seconds."""
-        return gevent.get_hub().loop.now()
+    def _put_off(self, name: str, said: str, why: str) -> None:
+        """Try a file again later; what is said of one is not said of the next."""
+        pause_s = self._refused[name].pause_s if name in self._refused else AGAIN_S[0]
+        if name not in self._refused and why not in {refusal.why for refusal in self._refused.values()}:
+            self._say(f"{said}; it stays, and is tried again")
+        self._refused[name] = Refusal(_now() + pause_s, min(AGAIN_S[1], pause_s * 2), why)
 
-    def reach(self) -> None:
-        """Make sure of a connection.
-
-        Raises:
-            DatabaseError: there is none, and it is not yet time to try again.
-        """
-        if self._connection is not None:
-            return
-        if self.now() < self._retry_at and self._tally.database != "ok":  # "ok": another has found it back
-            raise DatabaseUnavailable(self._tally.database)
-        try:
-            self._connection = store_connection.connect(self._dsn, name=self._name)
-        except DatabaseError as error:
-            self._failed(error)
-            raise
-
-    def store(self, batch: Batch) -> None:
-        """Store a batch; all of it or nothing.
-
-        Raises:
-            DatabaseError: it is not stored.
-        """
-        self.reach()
-        try:
-            with gevent.Timeout(STATEMENT_S, DatabaseUnavailable(f"no answer within {STATEMENT_S:g} s")):
-                metrics.store(self._connection, batch.slices, batch.agent_id, _pause)
-        except DatabaseUnavailable as error:
-            self._failed(error)
-            raise
-        if self._tally.database != "ok":
-            self._tally.database = "ok"
-            self.say("the database is back")
-        self._retry_s = RETRY_MIN_S
-
-    def _failed(self, error: DatabaseError) -> None:
-        self.close()
-        if self._tally.database == "ok":
-            self.say(f"the database is away, results go to the spool: {error}")
-        self._tally.database = str(error)
-        self._retry_at = self.now() + self._retry_s
-        self._retry_s = min(RETRY_MAX_S, self._retry_s * 2)
-
-    def close(self) -> None:
-        """Close the connection, if there is one."""
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            store_connection.close(connection)
+    def _pace(self, rows: int) -> None:
+        """Wait until so many rows were due."""
+        now = _now()
+        self._paid_until = max(now, self._paid_until) + rows / self._replay_rows_s
+        self._ended.wait(max(0.0, self._paid_until - now))
 
 
-def _pause() -> None:
-    gevent.sleep(0)
+def _content(spool: Spool, name: str) -> Batch | WatcherError | OSError:
+    """Give what a file holds, or why not: of an exception that leaves a thread gevent prints."""
+    try:
+        return spool.read(name)
+    except (Damaged, OSError) as error:
+        return error
+
+
+def _now() -> float:
+    return gevent.get_hub().loop.now()

@@ -9,7 +9,8 @@ import pluggy
 import requests
 
 from watcher.addresses import Each
-from watcher.errors import ProbeError
+from watcher.config import foreign
+from watcher.errors import ProbeError, in_one_line
 from watcher.ledger import BREAKS, Account, Broken, Ledger
 from watcher.models import Endpoint, Failure, Reason, Step
 from watcher.transport.exchange import Exchange, Prober
@@ -66,7 +67,8 @@ def unusable(endpoint: Endpoint, why: str, ledger: Ledger) -> Plan:
 
 
 def _words(error: BaseException) -> str:
-    return str(error) if isinstance(error, ValueError) and str(error) else f"{type(error).__name__}: {error}"
+    said = in_one_line(error)
+    return said if isinstance(error, ValueError) and said else f"{type(error).__name__}: {said}"
 
 
 class _Compiling:
@@ -87,7 +89,8 @@ class _Compiling:
         name, prober = next((answer for answer in probers if answer[1] is not None), ("", None))
         if prober is None:
             scheme = self._endpoint.url.partition(":")[0]
-            return unusable(self._endpoint, f"no plugin probes {scheme}: URLs", self._ledger)
+            close = foreign.scheme_hint(scheme)
+            return unusable(self._endpoint, f"no plugin probes {scheme}: URLs{close}", self._ledger)
         before: list[Before] = []
         examine: list[tuple[Judge, Account]] = []
         assess: list[tuple[Judge, Account]] = []

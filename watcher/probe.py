@@ -10,7 +10,7 @@ import gevent
 from greenlet import getcurrent
 
 from watcher.config import references
-from watcher.errors import ProbeError
+from watcher.errors import ProbeError, in_one_line
 from watcher.ledger import BREAKS, HELD_NS, Account, Broken, Overrun
 from watcher.models import NOT_THE_SITE, Endpoint, Failure, Reason, Result, Status
 from watcher.plan import Judge, Plan
@@ -65,9 +65,9 @@ def _inspect(
     except TypeError as error:
         verdict, latency_us = _broken(plan.account, endpoint, error, plugin_failed), 0
         exchange.dns_us = exchange.connect_us = exchange.tls_us = exchange.ttfb_us = exchange.transfer_us = None
-    lag_us = max(0, (time_ns() - exchange.started_ns) // 1000 - latency_us)
+    lag_us = None if exchange.by_wall else max(0, (time_ns() - exchange.started_ns) // 1000 - latency_us)
     if verdict is not None and verdict.reason is Reason.TIMEOUT:
-        verdict = _whose_timeout(latency_us, endpoint.timeout_s, verdict)
+        verdict = _whose_timeout(exchange, latency_us, verdict)
     response = exchange.response
     heard = _hear(plan.examine, response, endpoint, plugin_failed) if response is not None else None
     if verdict is None:
@@ -202,12 +202,14 @@ def _broken(
     if plugin_failed is not None:
         plugin_failed(account.name, endpoint, error)
     what = f"plugin {account.name}: " + ("" if isinstance(error, Overrun) else f"{type(error).__name__}: ")
-    return Failure(what + references.masked(str(error)[:DETAIL_CHARS]), Reason.PLUGIN)
+    return Failure(what + references.masked(in_one_line(error)[:DETAIL_CHARS]), Reason.PLUGIN)
 
 
-def _whose_timeout(latency_us: int, timeout_s: float, failure: Failure) -> Failure:
-    own_us = timeout_s * 1e6 - latency_us
-    if own_us > timeout_s * 1e6 / OWN_SHARE_MAX:
-        text = f"the agent itself took {own_us / 1e6:.1f} of {timeout_s:g} s; {failure.detail}"
+def _whose_timeout(exchange: Exchange, latency_us: int, failure: Failure) -> Failure:
+    """Give a timeout as the agent's own where it spent much of the time."""
+    timeout_us = exchange.timeout_ns // 1000
+    own_us = abs(timeout_us - latency_us)  # by the wall clock it is what we were late
+    if own_us > timeout_us / OWN_SHARE_MAX:
+        text = f"the agent itself took {own_us / 1e6:.1f} of {timeout_us / 1e6:g} s; {failure.detail}"
         return Failure(text, Reason.OVERLOAD)
     return failure

@@ -21,7 +21,7 @@ from watcher.config import conversion, shapes
 from watcher.config.offers import Offer, Offers
 from watcher.config.options import CORE_KEYS, OptionTypes
 from watcher.config.parts import SettingsTypes
-from watcher.errors import UsageError
+from watcher.errors import ConfigError, UsageError
 
 GROUP = "watcher"
 PREFIX = "watcher_"
@@ -104,10 +104,24 @@ def configured(path: Path, disabled: Collection[str] = ()) -> tuple[config.Confi
         ConfigError: with every mistake in the file.
         UsageError: as of `plugin_manager`.
     """
+    loaded, problems, plugins, types = judged(path, disabled)
+    if problems:
+        raise ConfigError(problems)
+    return loaded, plugins, types
+
+
+def judged(
+    path: Path, disabled: Collection[str] = ()
+) -> tuple[config.Config, list[str], Plugins, OptionTypes]:
+    """Do the same with a file that may have mistakes: what is right in it, then its mistakes.
+
+    Raises:
+        UsageError: as of `plugin_manager`.
+    """
     files = config.read(path)
     plugins = plugin_manager({*disabled, *config.disabled_plugins(files)})
     types = option_types(plugins)
-    return config.load(files, types, settings_types(plugins)), plugins, types
+    return *config.judged(files, types, settings_types(plugins)), plugins, types
 
 
 def option_types(plugins: pluggy.PluginManager) -> OptionTypes:

@@ -10,11 +10,12 @@ from itertools import islice
 from typing import Any
 
 from watcher.canary import Canary
-from watcher.keeper import Buffer, Keepers, Tally
+from watcher.keeper import Buffer, Keepers
 from watcher.ledger import Ledger
 from watcher.models import Incident, Result, Status
 from watcher.outlets import Outlets
 from watcher.shedding import ALL
+from watcher.tally import Tally
 from watcher.watch import SHOWN_MAX, Watch, Watched
 
 CHANGES_MAX = 50
@@ -71,10 +72,14 @@ def state(  # pylint: disable=too-many-arguments,too-many-positional-arguments  
         "shed": watch.shedding.shed,
         "shedding_permille": ALL - watch.shedding.keep,
         "network_away": watch.hearing.away,
+        "produced": buffer.produced,
+        "recovered": tally.recovered,
         "stored": tally.stored,
         "spooled": tally.spooled,
+        "damaged": tally.damaged,
         "dropped": tally.dropped + buffer.dropped,
-        "buffered": len(buffer),
+        "buffered": len(buffer) + tally.in_hand,
+        "outages": tally.outages,
         "in_flight": watch.in_flight,
         "waiting": watch.waiting,
         "lag_p50_us": _percentile(lag_us, 50),

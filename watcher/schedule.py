@@ -91,6 +91,10 @@ class Schedule(Generic[Item]):
         slot.off_grid = first_us is not None and first_us < due_us
         self._put(slot, first_us if first_us is not None and slot.off_grid else due_us)
 
+    def between(self, slot: Slot, after_us: int, until_us: int) -> range:
+        """Give the times on the grid of a slot after the one, up to the other."""
+        return range(self._after(slot, after_us), until_us + 1, slot.interval_us)
+
     @staticmethod
     def cancel(slot: Slot) -> None:
         """Forget a slot; where it is listed it is passed over."""

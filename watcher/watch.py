@@ -16,6 +16,7 @@ import msgspec
 from watcher.clock import Clock, SteadyClock
 from watcher.hearing import BY_NETWORK, Hearing, of_lag
 from watcher.models import Incident, Reason, Result, Status
+from watcher.newcomers import Newcomers
 from watcher.plan import Plan
 from watcher.pool import Pool
 from watcher.presence import Presence
@@ -25,16 +26,13 @@ from watcher.shedding import Shedding
 from watcher.transport.turnstile import turnstile
 
 IDLE_S = 0.2  # the longest sleep: so soon is a new endpoint noticed
-CROWD = 100  # endpoints that join in one second: reading so many is no load of theirs, and nothing is judged by it,
-GRACE_S = 5  # nor by so many seconds after their first checks
 LATE_MAX_US = 5_000_000  # a check later than that, or than half its interval, is missed
-FIRST_GAP_US = 10_000  # between first checks, which come on top of the others:
-SOON_US = 10_000_000  # as long as this, so that the first results are there soon, and a large table is no load for long
 SHOWN_MAX = 60  # endpoints; of more than that only those that are not up are shown
 MISSED_ROWS = 100  # for one endpoint after one gap, and MISSED_ROWS_ALL for all; the first says how many went before
 MISSED_ROWS_ALL = 20_000
 STOPPED = "the agent was stopped"
 SECOND_US = 1_000_000
+SAME_US = 10_000  # a row that lies so little before its due time: another clock dated it
 BURST_US = 500_000  # so much of what came due while we did not run is made up for; all of it at once would be a burst
 MAX_LAG_US = 100_000
 MAX_LATE_US = 500_000
@@ -69,11 +67,12 @@ def _interval_us(plan: Plan) -> int:
 class Counts:
     """What happened since the start, and the figures of the current second."""
 
-    __slots__ = ("checks", "lag_us", "late_us", "latency_us", "missed")
+    __slots__ = ("born", "checks", "lag_us", "late_us", "latency_us", "missed")
 
     def __init__(self) -> None:
         self.checks = 0
         self.missed = 0
+        self.born: dict[int, int] | None = None  # when each endpoint came, for who wants to know
         self.begin_second()
 
     def begin_second(self) -> None:
@@ -123,8 +122,8 @@ class Watch:
         self._plugin_failed = plugin_failed
         self._unchecked = unchecked
         self._ending = False
-        self._first_us = 0
-        self._new = self._grace_s = self._made = 0
+        self._newcomers = Newcomers()
+        self._made = 0
         self._load: dict[int, int] = {}  # of each priority: checks in 1,000,000 s
         self._set_at_us = 0  # when the wall clock was last set
         self._second_us = self._clock.now_us()
@@ -139,10 +138,9 @@ class Watch:
         if watched is None:
             watched = self._watched[plan.endpoint.id] = Watched(plan)
             self._weigh(watched, 1)
-            self._new += 1
-            self._first_us = max(now_us, self._first_us + FIRST_GAP_US)
-            soon = self._first_us - now_us < min(SOON_US, watched.interval_us // 2)
-            self._schedule.add(watched, now_us, self._first_us if soon else None)
+            if self.counts.born is not None:
+                self.counts.born[watched.endpoint_id] = now_us
+            self._schedule.add(watched, now_us, self._newcomers.first_us(now_us, watched.interval_us))
             return
         watched.plan.close()
         self._weigh(watched, -1)
@@ -171,6 +169,16 @@ class Watch:
         """
         watched = Watched(plan, take)
         self._schedule.add(watched, self._clock.now_us())
+
+    def miss_between(self, endpoint_id: int, since_us: int, until_us: int, why: Reason, said: str) -> int:
+        """Give rows for the checks of an endpoint that were due after its last one, and not after the other time."""
+        watched = self._watched.get(endpoint_id)
+        if watched is None:
+            return 0
+        slots = self._schedule.between(watched, since_us + SAME_US, until_us)
+        if slots:
+            self._miss_slots(watched, slots, why, said)
+        return len(slots)
 
     def _weigh(self, watched: Watched, sign: int) -> None:
         endpoint = watched.plan.endpoint
@@ -264,10 +272,11 @@ class Watch:
             self._pool.submit((watched, due_us))
 
     def _check(self, watched: Watched, due_us: int) -> None:
-        if getattr(watched.plan.prober, "secure", False):
-            turnstile().begin()
-        late_us = self._clock.now_us() - due_us
         plan = watched.plan
+        if plan.before or getattr(plan.prober, "heavy", False):
+            turnstile().begin()
+            plan = watched.plan
+        late_us = self._clock.now_us() - due_us
         if watched.take is None and (late_us > LATE_MAX_US or late_us > watched.interval_us // 2 > 0):
             self._done(watched)
             self.shedding.note(0, late_us)
@@ -291,7 +300,7 @@ class Watch:
             self._done(watched)
             watched.take(result)
             return
-        self.shedding.note(result.lag_us, late_us)  # type: ignore[arg-type]  # a probe always gives it
+        self.shedding.note(result.lag_us or 0, late_us)
         if result.status is Status.DOWN and result.reason in BY_NETWORK:
             result = of_lag(result, self.shedding.max_lag_us)
             if result.status is Status.DOWN and self.hearing.holds(
@@ -316,8 +325,9 @@ class Watch:
         self._keep(result)
         counts = self.counts
         counts.checks += 1
-        counts.lag_us.append(result.lag_us)  # type: ignore[arg-type]  # a probe always gives it
-        counts.late_us.append(result.late_us)  # type: ignore[arg-type]
+        if result.lag_us is not None:
+            counts.lag_us.append(result.lag_us)
+        counts.late_us.append(result.late_us)  # type: ignore[arg-type]  # a probe always gives it
         # a result weighs 500 bytes: it is kept where somebody may want to see it
         before = watched.last
         watched.last = result if result.status is not Status.UP or len(self._watched) <= SHOWN_MAX else None
@@ -353,11 +363,7 @@ class Watch:
     def _end_second(self) -> None:
         shedding = self.shedding
         made, self._made = self.counts.checks - self._made, self.counts.checks
-        if self._new > CROWD:
-            self._grace_s = GRACE_S + min(SOON_US, max(0, self._first_us - self._second_us)) // 1_000_000
-        self._new = 0
-        if self._grace_s:
-            self._grace_s -= 1
+        if not self._newcomers.settled(self._second_us):
             shedding.forget()
         elif shedding.second(sum(self._load.values()) / 1e6, made) or shedding.active:
             shedding.divide(self._load)

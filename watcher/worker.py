@@ -16,7 +16,6 @@ import contextlib
 import ctypes
 import gc
 import logging
-import os
 import signal
 import sys
 import time
@@ -31,11 +30,13 @@ import pluggy
 from gevent.event import Event
 from gevent.fileobject import FileObject
 
-from watcher import __version__, canary, config, registry, witnesses
+from watcher import canary, config, registry, witnesses
+from watcher.arrival import Arrival
 from watcher.canary import Canary
 from watcher.config import Accuracy, Agent, Database, Settings, references
 from watcher.descriptors import allow_many
-from watcher.errors import BOOT_FAILED, DatabaseError, WatcherError
+from watcher.errors import BOOT_FAILED, DatabaseError, WatcherError, in_one_line
+from watcher.gaps import Gap, Gaps
 from watcher.health import Health
 from watcher.hearing import Hearing
 from watcher.keeper import Buffer, Keepers
@@ -46,19 +47,22 @@ from watcher.outlets import Outlets
 from watcher.plan import compile_plan
 from watcher.report import Changes, state
 from watcher.roster import Roster
+from watcher.roster_copy import Origin, RosterCopy
 from watcher.screen import figures
 from watcher.shedding import Shedding
 from watcher.spool import Spool
-from watcher.store import agents
+from watcher.store import agents, metrics
 from watcher.store import connection as store_connection
-from watcher.transport import Anchor, clock
+from watcher.store import libpq_environment
+from watcher.transport import Anchor
+from watcher.unchecked import Unchecked
 from watcher.watch import Watch
 
 DRAIN_S = 12.0
 COLLECT_AFTER = 50_000  # objects; what is loaded once is frozen, the way of a check makes no cycles
 PLUGIN_LOG_S = 60.0
-RETRY_S = 2.0
 SEEN_S = 60.0
+TELL_S = 1.0
 OUTLETS_S = 1.0  # at the end, for what plugins have not fetched
 
 log = logging.getLogger("watcher")
@@ -86,6 +90,7 @@ class Job(msgspec.Struct, frozen=True):
     max_error_s: float = 0.005
     witnesses: list[str] = []
     canary: str = ""
+    embedded: bool = False
 
     def settings(self, plugins: pluggy.PluginManager) -> Settings:
         """Give the settings for the hooks of plugins; a part that cannot be used any more is left out, and told of."""
@@ -126,17 +131,20 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        if job.embedded:
+            libpq_environment.hide()
         self._anchor = Anchor()
         self._ending = Event()
         self._plugins = registry.plugin_manager(job.disabled_plugins)
         self._complaints: dict[tuple[str, type], tuple[float, int]] = {}
         self._ledger = Ledger()
-        self._outlets = Outlets(self._plugins, job.settings(self._plugins), self._plugin_failed)
+        self._outlets = Outlets(self._plugins, job.settings(self._plugins), self._output_failed)
         self._buffer = Buffer(job.buffer_rows, job.batch_rows)
         self._changes = Changes()
         self._canary = Canary(int(job.max_error_s * 1e6))
         self._health = Health()
         self._said_shed, self._said_suspect = False, False
+        self._unchecked = Unchecked(log.warning)
         self._watch = Watch(
             job.location,
             job.concurrency,
@@ -145,7 +153,10 @@ class Worker:
             self._step_failed,
             hearing=Hearing(witnesses.summon(job.witnesses), lambda: time.time_ns() // 1000, log.warning),
             shedding=Shedding(int(job.max_lag_s * 1e6), int(job.max_late_s * 1e6)),
+            unchecked=self._unchecked.note,
         )
+        origin = Origin.here(store_connection.place(job.dsn), job.location, job.variant)
+        copy = RosterCopy(Path(job.data_dir), job.index, job.of, origin, log.warning)
         self._roster = Roster(
             job.dsn,
             self._plugins,
@@ -153,11 +164,14 @@ class Worker:
             share=FixedShare(job.index, job.of),
             location=job.location,
             say=log.warning,
-            loaded=_settle,
+            loaded=self._settled,
             ledger=self._ledger,
+            copy=copy,
             data_dir=Path(job.data_dir),
         )
         self._keepers: Keepers | None = None
+        self._gaps = Gaps(Path(job.data_dir) / "running", job.index, job.of)
+        self._loaded = Event()
         self.broken = False
 
     def run(self) -> None:
@@ -167,7 +181,9 @@ class Worker:
         allow_many()
         Watchman(self._ledger).start()
         background = [self._spawn(self._tell)]
-        agent_id = self._arrive()
+        job = self._job
+        arrival = Arrival(job.dsn, job.location, job.variant, copy=self._roster.copy, say=log.warning)
+        agent_id = arrival.wait(self._ending)
         if agent_id is None:
             return
         self._keepers = Keepers(
@@ -186,11 +202,17 @@ class Worker:
         if self._job.canary:
             plan = compile_plan(canary.endpoint(self._job.canary), self._plugins)
             self._watch.accompany(self._canary.watched_by(plan), self._canary.hear)
-        tasks = (self._watch.run, self._roster.follow, self._watch.hearing.run)
+        tasks = (self._watch.run, self._watch.hearing.run, *(arrival.make_up,) * arrival.recalled)
         background += [*map(self._spawn, tasks), self._spawn(self._be_seen, agent_id)]
+        if self._gaps.begin(time.time_ns() // 1000):
+            self._watch.counts.born = {}
+            background.append(self._spawn(self._tell_gaps, agent_id))
+        background.append(self._spawn(self._roster.follow, arrival.recalled))
         self._ending.wait()
         self._drain()
         gevent.killall(background, timeout=1)
+        if not self.broken:
+            self._gaps.end()
 
     def _spawn(self, task: Callable[..., None], *arguments: Any) -> gevent.Greenlet:
         greenlet = gevent.spawn(task, *arguments)
@@ -206,26 +228,6 @@ class Worker:
     def end(self) -> None:
         """Drain and end."""
         self._ending.set()
-
-    def _arrive(self) -> int | None:
-        """Register this agent; tried until it works, or the end comes first."""
-        told = False
-        while not self._ending.is_set():
-            try:
-                return self._register()
-            except DatabaseError as error:
-                if not told:
-                    log.warning("waiting for the database: %s", error)
-                    told = True
-                self._ending.wait(RETRY_S)
-        return None
-
-    def _register(self) -> int:
-        job = self._job
-        with contextlib.closing(self._connect()) as connection:
-            return agents.register(
-                connection, job.location, os.uname().nodename, job.variant, __version__, clock.SOURCE
-            )
 
     def _connect(self) -> store_connection.Connection:
         return store_connection.connect(self._job.dsn, name="watcher worker", autocommit=True)
@@ -249,6 +251,26 @@ class Worker:
                 if row := self._health.take():
                     agents.add_health(connection, agent_id, self._job.index, row)
 
+    def _settled(self) -> None:
+        _settle()
+        self._loaded.set()
+
+    def _tell_gaps(self, agent_id: int) -> None:
+        """Tell what was not checked because this worker was cut short before, once its own results are stored."""
+
+        def last(ids: list[int], gap: Gap) -> dict[int, int]:
+            with contextlib.closing(self._connect()) as connection:
+                return metrics.last(connection, agent_id, ids, *gap)
+
+        def room() -> bool:
+            return len(self._buffer) < self._job.buffer_rows // 4
+
+        self._loaded.wait()
+        while self._keepers is not None and self._keepers.recovering:
+            gevent.sleep(1.0)
+        self._gaps.tell(dict(self._watch.counts.born or {}), self._watch, last, room, log.warning)
+        self._watch.counts.born = None
+
     def _drain(self) -> None:
         if not self._watch.stop(DRAIN_S * 0.6):
             log.warning("%d checks did not end in time; their rows say so", self._watch.in_flight)
@@ -267,6 +289,10 @@ class Worker:
     def _step_failed(self, name: str, endpoint: Endpoint, error: BaseException) -> None:
         self._plugin_failed(name, error, endpoint)
 
+    def _output_failed(self, name: str, error: BaseException) -> None:
+        self._ledger.account(name).errors += 1
+        self._plugin_failed(name, error)
+
     def _plugin_failed(self, name: str, error: BaseException, endpoint: Endpoint | None = None) -> None:
         kind = name, type(error)  # so that one of its mistakes does not hide another
         logged_at, count = self._complaints.get(kind, (-PLUGIN_LOG_S, 0))
@@ -280,16 +306,17 @@ class Worker:
         line = traceback.extract_tb(error.__traceback__)[-1:]
         at = f" ({Path(line[0].filename).name}:{line[0].lineno})" if line else ""
         what = "" if isinstance(error, (Overrun, RuntimeWarning)) else f"{type(error).__name__}: "
-        log.warning("plugin %s%s: %s%s%s%s", name, where, what, references.masked(str(error)), at, more)
+        log.warning("plugin %s%s: %s%s%s%s", name, where, what, references.masked(in_one_line(error)), at, more)
 
     # what we tell
 
     def _tell(self) -> None:
         out = FileObject(1, "wb", closefd=False)
         while True:
-            gevent.sleep(1.0)
+            gevent.sleep(TELL_S)
             self._say_drops()
             self._say_accuracy()
+            self._unchecked.tend()
             self._say_state(out)
 
     def _say_accuracy(self) -> None:

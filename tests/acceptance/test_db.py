@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from watcher.cli import cli
-from watcher.store import embedded, postgres_binaries
+from watcher.store import embedded, migrations, postgres_binaries
 
 WATCHER = (sys.executable, "-m", "watcher")
 
@@ -190,12 +190,13 @@ def test_termination_ends_psql_and_the_server(session: subprocess.Popen[bytes], 
 def test_session_starts_the_server_again_when_the_agent_ends(
     config: Path, prepared_dir: Path, dsn: str, eventually: Callable[..., Any]
 ) -> None:
-    line = [*WATCHER, "db", "psql", "--config", str(config)]
+    line = [*WATCHER, "db", "psql", "--config", str(config), "--", "-At"]
     with ExitStack() as agent:
         agent.enter_context(embedded.serve(prepared_dir, lambda text: None))
-        with overseen(subprocess.Popen(line, stdin=subprocess.PIPE)) as session:
-            connected = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'psql'"
-            eventually(lambda: ask(dsn, connected) == 1, within_s=30)
+        with overseen(subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE)) as session:
+            session.stdin.write(b"SELECT 'ready';\n")
+            session.stdin.flush()
+            assert session.stdout.readline() == b"ready\n"  # one that is still connecting ends with the server
             agent.close()
             eventually(lambda: not refused(dsn), within_s=30)
             session.stdin.close()
@@ -300,7 +301,19 @@ def test_data_move_to_a_new_major_version_by_the_commands_of_the_error(
     monkeypatch.setattr(postgres_binaries, "directories", lambda: [others[-1]])
     with embedded.serve(prepared_dir, lambda line: None) as server:
         old = ask(server.dsn, "SHOW server_version_num")
-        ask(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
+        migrations.migrate(server.dsn)
+        ask(server.dsn, "CREATE TABLE metrics_20260301 (LIKE metrics INCLUDING ALL)")
+        ask(
+            server.dsn,
+            "ALTER TABLE metrics ATTACH PARTITION metrics_20260301"
+            " FOR VALUES FROM ('2026-03-01 00:00+00') TO ('2026-03-02 00:00+00')",
+        )
+        ask(server.dsn, "INSERT INTO endpoints (name, url) VALUES ('kept', 'https://kept/')")
+        ask(
+            server.dsn,
+            "INSERT INTO metrics (time, endpoint_id, agent_id, status, latency_us)"
+            " SELECT '2026-03-01 12:00+00', id, 1, 'up', 42 FROM endpoints",
+        )
     monkeypatch.setattr(postgres_binaries, "directories", lambda: [wheel])
     error = CliRunner().invoke(cli, ["db", "status", "--config", str(config)]).exception
     dump, move, _, restore = [step.strip() for step in str(error).splitlines()[1:5]]
@@ -310,6 +323,8 @@ def test_data_move_to_a_new_major_version_by_the_commands_of_the_error(
         command = step.replace("watcher db", " ".join(WATCHER) + " db").replace("FILE", str(config))
         ran = subprocess.run(["sh", "-c", command], check=False, capture_output=True, text=True, cwd=tmp_path)
         assert (ran.returncode, ran.stderr) == (0, "")
-    ended = db(config, "psql", "--", "-Atc", "SELECT answer FROM kept", "-c", "SHOW server_version_num")
+    assert "nothing to do" in db(config, "migrate").stdout
+    ended = db(config, "psql", "--", "-Atc", "SELECT latency_us FROM endpoint_status", "-c", "SHOW server_version_num")
     answer, new = ended.stdout.split()
     assert (answer, int(new) // 10000 > int(old) // 10000) == ("42", True)
+    assert (prepared_dir / f"postgres/data.{int(old) // 10000}/PG_VERSION").exists(), "the old data are kept"

@@ -179,6 +179,20 @@ def test_the_reference_has_every_plugin_with_every_option(run: Call) -> None:
         assert (f"plugins.{plugin['name']}]" in section) == (plugin["settings"] is not None)
 
 
+def test_what_the_reference_has_of_an_option_is_more_than_its_type(run: Call) -> None:
+    listed = json.loads(run("plugins", "--json").stdout)
+    for plugin in (plugin for plugin in listed if plugin["distribution"] == "watcher"):
+        alone = len(plugin["options"]) == 1 and plugin["doc"]  # then it is the plugin that is described
+        assert all(option.get("doc") or alone for option in plugin["options"].values()), plugin["name"]
+    options = {key: option for plugin in listed for key, option in plugin["options"].items()}
+    defaults = {key: options[key]["default"] for key in ("method", "max_redirects", "keep_alive", "template", "status")}
+    parts = {plugin["name"]: plugin["settings"]["fields"] for plugin in listed if plugin["settings"]}
+    timed = {name for name, fields in parts.items() if "interval" in fields}
+    assert timed == {"file_sd", "sitemap", "srv", "otlp", "prometheus_remote_write"}, "one word for how often"
+    assert not any("every" in key for fields in parts.values() for key in fields)
+    assert defaults == {"method": "GET", "max_redirects": 10, "keep_alive": False, "template": True, "status": "2xx"}
+
+
 @pytest.mark.usefixtures("gauge")
 def test_the_reference_is_drawn_for_a_terminal(run: Call) -> None:
     drawn = run("plugins", "doc", "gauge")

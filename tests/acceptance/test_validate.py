@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from watcher import __version__
+from watcher import Endpoint, __version__
 from watcher.commands.plugins import command as plugins_command
 from watcher.commands.validate import command as validate_command
 from watcher.errors import ConfigError
+from watcher.plan import Plan, compile_plan
 
 GOOD = '[[endpoints]]\nurl = "https://example.com/"\nregex = "Example"\n'
 BAD = """
@@ -112,6 +113,63 @@ def test_what_only_a_plan_shows_is_found_once_for_equal_endpoints(tmp_path: Path
     assert count == "watcher: 3 mistakes"
     as_json = json.loads(watcher(tmp_path, "validate", "--json", "--config", "bad.toml").stdout)
     assert (as_json["valid"], len(as_json["problems"])) == (False, 3)
+
+
+def test_mistakes_of_plans_are_told_beside_all_others(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text(BAD + UNUSABLE)
+    done = watcher(tmp_path, "validate", "--config", "bad.toml")
+    assert done.returncode == 2 and done.stderr.splitlines()[-1] == "watcher: 8 mistakes"
+    for said in ("timout", "interval", "no plugin probes gopher: URLs", "query.json", "by proxy"):
+        assert said in done.stderr
+
+
+PORTS = """
+[[endpoints]]
+name = "right"
+url = "tcp://example.com:25"
+
+[[endpoints]]
+name = "no port"
+url = "tcp://example.com"
+
+[[endpoints]]
+name = "with port"
+url = "https://example.com/"
+"""
+
+
+@pytest.mark.parametrize("compiled_most", [3, 2], ids=["each alone", "by shape"])
+def test_a_mistake_of_one_url_is_found_among_others_with_equal_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled_most: int
+) -> None:
+    monkeypatch.setattr("watcher.commands.validate.COMPILED_MOST", compiled_most)
+    path = tmp_path / "x.toml"
+    path.write_text(PORTS)
+    result = CliRunner().invoke(validate_command, ["--config", str(path)])
+    assert isinstance(result.exception, ConfigError)
+    said = "plugin tcp: a tcp:// URL needs a port, as in tcp://example.com:25"
+    assert result.exception.problems == (f'{path}: endpoint "no port": {said}',)
+
+
+def test_plans_of_a_large_file_are_made_by_the_shape_of_their_urls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def compile_noted(endpoint: Endpoint, *parts: Any) -> Plan:
+        made.append(endpoint.url)
+        return compile_plan(endpoint, *parts)
+
+    monkeypatch.setattr("watcher.commands.validate.COMPILED_MOST", 10)
+    monkeypatch.setattr("watcher.commands.validate.compile_plan", compile_noted)
+    monkeypatch.setenv("PORT", "8080")
+    urls = [f"https://site{number}.example.com/{number}" for number in range(50)]
+    odd = ["https://x:8443/", "https://m\u00fcnchen.example/", "http://example.com:${PORT}/", "https://x/{{now}}"]
+    path = tmp_path / "x.toml"
+    path.write_text("".join(f'[[endpoints]]\nurl = "{url}"\n' for url in urls + odd), encoding="utf-8")
+    result = CliRunner().invoke(validate_command, ["--config", str(path)])
+    assert (result.exit_code, len(made)) == (0, 5), result.output
+    assert made[:2] == [urls[0], odd[0]]
 
 
 @pytest.mark.parametrize(

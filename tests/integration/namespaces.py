@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,11 +13,36 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+import trustme
+
 GATEWAY, NEAR, SITE, SITE6 = "10.9.1.1", "10.9.2.1", "10.9.2.2", "fd09:2::2"
 NETWORKS = Path("/proc/sys/net")
 PROGRAMS = str(Path(__file__).with_name("network_programs.py"))
 TIMEOUT_S = 1.5
+PROGRAMS_NEEDED = ("unshare", "nsenter", "ip", "iptables", "ip6tables")
 Row = dict[str, Any]
+
+
+@contextlib.contextmanager
+def laid(certificates: Path) -> Iterator[Network]:
+    """Lay the network; skip where that is not permitted."""
+    missing = [name for name in PROGRAMS_NEEDED if not _found(name)]
+    if missing or os.geteuid() != 0:
+        pytest.skip(f"needs {', '.join(missing) or 'root'}")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(certificates / "ca.pem"))
+    authority.issue_cert(SITE, SITE6, NEAR).private_key_and_cert_chain_pem.write_to_path(str(certificates / "site.pem"))
+    with contextlib.ExitStack() as stack:
+        try:
+            network = Network(stack, certificates)
+        except (OSError, AssertionError) as error:
+            pytest.skip(f"no network namespaces here: {error}")
+        yield network
+
+
+def _found(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
 
 
 class Namespace:

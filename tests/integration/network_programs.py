@@ -40,6 +40,31 @@ def agent() -> None:
     anchor.close()
 
 
+def again(rest_s: str) -> None:
+    """Check what the first line of the input names, by one plan, for that line and each other; print the row of each.
+
+    Args:
+        rest_s: how long a kept connection may rest before the kernel asks whether it lives, and how long it waits then.
+    """
+    from watcher.probe import probe
+    from watcher.registry import option_types, plugin_manager
+    from watcher.transport import Anchor, stream
+
+    options = socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL
+    stream.AT_REST = tuple(
+        (level, option, int(rest_s) if option in options else value) for level, option, value in stream.AT_REST
+    )
+    anchor = Anchor()
+    plugins = plugin_manager()
+    plan = _plans(*json.loads(sys.stdin.readline()), plugins, option_types(plugins))[0]
+    while True:
+        print(json.dumps(_row(probe(plan))), flush=True)
+        if not sys.stdin.readline():
+            break
+    plan.close()
+    anchor.close()
+
+
 def _plans(urls: list[str], timeout_s: float, options: dict[str, Any], plugins: Any, types: Any) -> list[Any]:
     from watcher import config
     from watcher.plan import compile_plan
@@ -53,7 +78,7 @@ def _plans(urls: list[str], timeout_s: float, options: dict[str, Any], plugins: 
 
 
 def _row(result: Any) -> Row:
-    named = ("latency_us", "address", "detail", "body_bytes", *(f"{phase}_us" for phase in PHASES))
+    named = ("latency_us", "lag_us", "address", "detail", "body_bytes", *(f"{phase}_us" for phase in PHASES))
     return {
         "url": result.endpoint.url,
         "status": result.status.value,
@@ -70,6 +95,9 @@ def site(pem: str) -> None:
     def say(connection: socket.socket) -> None:
         asked = request(connection).split(b" ")
         pieces = PAGES.get(asked[1] if len(asked) > 1 else b"", PAGES[b"/"])
+        while asked[1:2] == [b"/kept"]:
+            connection.sendall(pieces[0])
+            asked = request(connection).split(b" ")
         for number, piece in enumerate(pieces):
             if number:
                 time.sleep(0.1)
@@ -94,6 +122,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n"
 PAGES = {
     b"/": (_HEAD % 4 + b"\r\npage",),
     b"/parts": (_HEAD % 22, b"X-Late: x\r\n\r\nfirst half ", b"second half"),
+    b"/kept": (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage",),
     b"/reset": (_HEAD % 22 + b"\r\nfirst half",),
     b"/large": (_HEAD % 200_000 + b"\r\n", b"large" * 40_000),
     b"/tail": (_HEAD % 5 + b"\r\n", b"small"),
@@ -112,17 +141,22 @@ def _serve(connection: socket.socket, script: Callable[[socket.socket], None]) -
 
 
 def _name_server() -> None:
-    """Answer every question with the site's own address (RFC 1035, 4.1)."""
+    """Answer every question with the site's own address."""
     with socket.create_server((SITE, 0)) as _, socket.socket(type=socket.SOCK_DGRAM) as server:
         server.bind((SITE, 53))
         while True:
             question, client = server.recvfrom(512)
-            name_end = question.index(b"\0", 12) + 5
-            kind = question[name_end - 4 : name_end - 2]
-            answer = b"\xc0\x0c\0\1\0\1" + struct.pack(">IH", 60, 4) + socket.inet_aton(SITE)
-            count = kind == b"\0\1"
-            head = question[:2] + b"\x81\x80\0\1" + struct.pack(">HHH", count, 0, 0)
-            server.sendto(head + question[12:name_end] + answer * count, client)
+            server.sendto(named(question, SITE), client)
+
+
+def named(question: bytes, address: str) -> bytes:
+    """Answer a question for a name with an address for a second, where it was for an A record (RFC 1035, 4.1)."""
+    name_end = question.index(b"\0", 12) + 5
+    kind = question[name_end - 4 : name_end - 2]
+    answer = b"\xc0\x0c\0\1\0\1" + struct.pack(">IH", 1, 4) + socket.inet_aton(address)
+    count = kind == b"\0\1"
+    head = question[:2] + b"\x81\x80\0\1" + struct.pack(">HHH", count, 0, 0)
+    return head + question[12:name_end] + answer * count
 
 
 def relay(delay: str, *ports: str) -> None:
@@ -154,4 +188,4 @@ def relay(delay: str, *ports: str) -> None:
 
 
 if __name__ == "__main__":
-    {"agent": agent, "site": site, "relay": relay}[sys.argv[1]](*sys.argv[2:])
+    {"agent": agent, "again": again, "site": site, "relay": relay}[sys.argv[1]](*sys.argv[2:])

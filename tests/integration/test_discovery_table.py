@@ -115,7 +115,7 @@ def test_what_joined_and_left_is_applied_and_told(place: Place, catalogue: Catal
     assert not place.later(), "nothing is said when nothing changed"
     here[1:] = [table("c", status=200), table("d"), table("e")]
     assert not place.later(EVERY_S - 1), "it is not due yet"
-    assert place.later(1) == ["plugin:catalogue: 2 added, 1 changed, 1 removed"]
+    assert place.later(1) == ["plugin:catalogue: 2 added, 1 changed, 1 removed, 1 unchanged"]
     assert list(place.names()) == ["a", "c", "d", "e"]
     assert place.ask() == ["plugin:catalogue: 4 unchanged"], "a reload looks at once, and says that all is well"
 
@@ -172,7 +172,7 @@ def test_one_broken_find_does_not_stop_the_others(place: Place, catalogue: Catal
     catalogue.finds = [answers(gone, OSError("away"), OSError("away"), []), lambda: here]
     assert place.ask() == ["plugin:catalogue: 2 added"]
     here[:] = [table("c")]
-    assert place.later()[-1] == "plugin:catalogue: 1 added, 1 removed"
+    assert place.later()[-1] == "plugin:catalogue: 1 added, 1 removed, 1 unchanged"
     assert list(place.names()) == ["a", "c"], "of the broken one the last good result holds"
     place.later()
     place.later()
@@ -199,7 +199,8 @@ def test_what_is_found_in_part_joins_and_nothing_leaves(place: Place, catalogue:
     assert place.later() == [f"plugin:catalogue: {told}", "plugin:catalogue: 1 added"]
     assert list(place.names()) == ["a", "b"]
     assert not place.later()
-    assert place.later() == ["plugin:catalogue: works again, 1 endpoint found", "plugin:catalogue: 1 removed"]
+    works = "plugin:catalogue: works again, 1 endpoint found"
+    assert place.later() == [works, "plugin:catalogue: 1 removed, 1 unchanged"]
 
 
 def test_many_troubles_are_told_in_few_lines(place: Place, catalogue: Catalogue) -> None:
@@ -225,7 +226,7 @@ def test_a_name_that_two_finds_give_is_the_first_ones(place: Place, catalogue: C
     told = 'plugin:catalogue: gives more than one endpoint the same name, only the first is watched: "a"'
     assert place.ask() == ["plugin:catalogue: 2 added", told]
     second[:] = [table("a", interval=30), table("c")]
-    assert place.later() == ["plugin:catalogue: 1 added, 1 removed"], "what is told stays told"
+    assert place.later() == ["plugin:catalogue: 1 added, 1 removed, 1 unchanged"], "what is told stays told"
     second[:] = [table("a"), table("c")]
     assert not place.later(), "the same endpoint found twice is one"
     with closing(psycopg2.connect(place.dsn)) as connection, connection.cursor() as cursor:
@@ -302,7 +303,7 @@ def test_a_plugin_that_breaks_at_a_reload_goes_on_as_it_was(
     kind = type(error).__name__
     assert place.ask() == [f"plugin:catalogue: {kind}: no catalogue; its endpoints stay as they are"]
     here.append(table("b"))
-    assert place.later() == ["plugin:catalogue: 1 added"]
+    assert place.later() == ["plugin:catalogue: 1 added, 1 unchanged"]
 
 
 def test_a_plugin_that_is_not_set_up_leaves_the_endpoints_of_other_nodes_alone(

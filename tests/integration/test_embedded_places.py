@@ -24,7 +24,11 @@ WITHOUT_NAME = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
 
 
 @pytest.mark.parametrize(
-    "name", ["x" * 200, "with, a comma", "with 'quotes' and \"more\"", "with space", "with ünïcödé", "with%percent"]
+    "name",
+    [
+        "x" * 200, "ünïcödé and spaces " * 8 + "for 200 bytes", "with, a comma", "with 'quotes' and \"more\"",
+        "with space", "with ünïcödé", "with%percent",
+    ],  # fmt: skip
 )
 def test_any_path_will_do(name: str, data_dir: Path) -> None:
     with embedded.serve(data_dir / name, silent) as server:
@@ -255,6 +259,7 @@ def fixture_small_disk(data_dir: Path) -> Iterator[Path]:
 def test_full_disk(own: Callable[..., Owner], small_disk: Path) -> None:
     text = problem(own(small_disk / "data"))
     assert "No space left on device" in text and "free some space" in text
+    assert not (small_disk / "data/postgres/data.new").exists(), "what would fill the disk for ever"
 
 
 @linux_only

@@ -7,13 +7,14 @@ Needs root, iproute2 and iptables. Delay is a relay's: `tc netem` is not in ever
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
+import json
+import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
-import trustme
-from namespaces import GATEWAY, NEAR, SITE, SITE6, TIMEOUT_S, Network, Row, program
+from namespaces import GATEWAY, NEAR, NETWORKS, SITE, SITE6, TIMEOUT_S, Network, Row, laid, program
 
 NOBODY = "10.9.2.9"
 LONG_S = 8.0
@@ -29,23 +30,8 @@ PHASES = ("dns", "connect", "tls", "ttfb", "transfer")
 @pytest.fixture(scope="module", name="network")
 def fixture_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """Lay the network; skip where that is not permitted."""
-    missing = [name for name in ("unshare", "nsenter", "ip", "iptables", "ip6tables") if not _found(name)]
-    if missing or os.geteuid() != 0:
-        pytest.skip(f"needs {', '.join(missing) or 'root'}")
-    certificates = tmp_path_factory.mktemp("certificates")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(certificates / "ca.pem"))
-    authority.issue_cert(SITE, SITE6, NEAR).private_key_and_cert_chain_pem.write_to_path(str(certificates / "site.pem"))
-    with contextlib.ExitStack() as stack:
-        try:
-            network = Network(stack, certificates)
-        except (OSError, AssertionError) as error:
-            pytest.skip(f"no network namespaces here: {error}")
+    with laid(tmp_path_factory.mktemp("certificates")) as network:
         yield network
-
-
-def _found(program: str) -> str | None:
-    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
 
 
 def ended_in(row: Row, phase: str, timeout_s: float = TIMEOUT_S) -> bool:
@@ -235,6 +221,77 @@ def test_a_lossy_link_makes_sites_slow_not_down(network: Network) -> None:
         rows = network.check(HTTP + "large", HTTPS, timeout_s=20.0)
     assert [row["status"] for row in rows] == ["up", "up"]
     assert rows[0]["body_bytes"] == 200_000
+
+
+# kept connections
+
+
+class Kept:
+    """An endpoint with `keep_alive`, checked again and again; its connections have ports that a rule can name."""
+
+    def __init__(self, network: Network, prober: Any, timeout_s: float) -> None:
+        self._network = network
+        self._prober = prober
+        self._ports(41_000)
+        self._first = json.dumps([[HTTP + "kept"], timeout_s, {"keep_alive": True}])
+
+    def check(self) -> Row:
+        """Check once more."""
+        self._prober.stdin.write(self._first + "\n")
+        self._prober.stdin.flush()
+        return json.loads(self._prober.stdout.readline())
+
+    def forget(self) -> AbstractContextManager[None]:
+        """Have the router drop what belongs to the connections until now, and let later ones pass."""
+        self._ports(42_000)
+        return self._network.rule("-p tcp -m multiport --ports 41000:41999 -j DROP")
+
+    def lives(self) -> bool:
+        """Say whether a connection of the time before `forget` is left."""
+        command = self._network.agent.command("ss", "-Htn", "sport >= :41000 and sport < :42000")
+        return bool(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.strip())
+
+    def _ports(self, first: int) -> None:
+        self._network.agent.run(f"echo {first} {first + 999} > {NETWORKS}/ipv4/ip_local_port_range")
+
+
+@contextlib.contextmanager
+def kept(network: Network, rest_s: int = 60, timeout_s: float = 3.0) -> Iterator[Kept]:
+    """Check an endpoint with `keep_alive` twice, and give it."""
+    with program(network.agent, "again", str(rest_s)) as prober:
+        endpoint = Kept(network, prober, timeout_s)
+        assert endpoint.check()["connect_us"] is not None
+        again = endpoint.check()
+        assert (again["status"], again["connect_us"]) == ("up", None)
+        yield endpoint
+
+
+def test_a_kept_connection_that_a_router_forgot_is_not_the_sites_fault(network: Network) -> None:
+    """What is sent over it is never acknowledged: a new one is tried long before the timeout, the clock at zero."""
+    with kept(network) as endpoint, endpoint.forget():
+        row = endpoint.check()
+        assert (row["status"], row["reason"]) == ("up", None)
+        assert row["detail"] == "the kept connection was dead, a new one was made"
+        assert row["connect_us"] is not None
+        assert row["latency_us"] + row["lag_us"] < 900_000  # a third of the timeout was waited, and is in neither
+        row = endpoint.check()
+        assert (row["status"], row["connect_us"], row["detail"]) == ("up", None, None)
+
+
+def test_a_kept_connection_that_a_router_forgot_hides_no_outage(network: Network) -> None:
+    with kept(network, timeout_s=1.5) as endpoint, network.rule(f"{TO_SITE} -j DROP"):
+        row = endpoint.check()
+    assert (row["status"], row["reason"], row["detail"]) == ("down", "timeout", "timeout in connect")
+    assert ended_in(row, "connect")
+
+
+def test_a_kept_connection_that_died_while_it_rested_costs_no_check_any_time(network: Network, eventually) -> None:
+    with kept(network, rest_s=1) as endpoint, endpoint.forget():
+        assert endpoint.lives()
+        eventually(lambda: not endpoint.lives(), 30)  # the kernel asks after a second, and again after one more
+        row = endpoint.check()
+    assert (row["status"], row["detail"]) == ("up", None)
+    assert row["connect_us"] is not None
 
 
 # links and routes

@@ -116,6 +116,9 @@ def test_receivers_that_are_dead_or_silent_slow_down_nothing(
     dropped = worker.last()["outputs_dropped"]
     assert len(written) + dropped.get("ndjson", 0) == stored["up"] and dropped.get("ndjson", 0) < COUNT
     assert dropped["statsd"] == stored["up"]
+    plugins = worker.last()["plugins"]
+    assert plugins["statsd"]["errors"] > 0 and plugins["statsd"]["calls"] == 0
+    assert plugins.get("ndjson", {"errors": 0})["errors"] == 0
     assert COUNT // 2 <= dropped["otlp"] <= stored["up"]  # all since it hangs
     assert "plugin statsd" in log and "No such file or directory" in log
     assert "output statsd does not keep up or fails: " in log and "output otlp does not keep up or fails: " in log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,8 @@ def fixture_said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     if not shutil.which("dnsmasq", path="/usr/sbin:/usr/bin"):
         pytest.skip("dnsmasq is not installed (apt-get install dnsmasq-base)")
     command = [*NAMESPACES, sys.executable, str(HERE / "own_names.py"), str(tmp_path_factory.mktemp("etc"))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    own = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from watcher.canary import FIELD
 
 ENDPOINTS = 600  # every 5 s: 120 checks a second, besides the first ones
 CONCURRENCY = 3
+AFTER = 250  # 50 checks a second, of which 30 can be made when each takes twice as long
 ANSWER_S = 0.05  # so 60 checks a second can be made
 
 
@@ -61,6 +63,43 @@ def test_an_overloaded_worker_sheds_the_lowest_priority_and_says_so(
     assert shed[0] > 2 * shed.get(5, 0)
     assert final["canary_checks"] > 0
     assert final["error_p50_us"] < 20_000
+
+
+QUICKLY = """
+from watcher import green
+green.patch()
+from watcher import shedding, worker
+shedding.CALM_S = shedding.PATIENCE_S = shedding.SETTLE_S = shedding.PROOF_S = 1
+worker.main()
+"""  # the worker, but for the patience that it has with itself
+
+
+def test_a_worker_that_was_overloaded_makes_all_checks_again(database: str, tmp_path: Path, eventually) -> None:
+    slow = threading.Event()
+
+    def serve(connection) -> None:
+        request(connection)
+        if slow.is_set():
+            time.sleep(ANSWER_S * 2)
+        connection.sendall(page(b"hello"))
+
+    with scripted(serve) as port:
+        put(database, *[spec(f"e{number}", f"http://127.0.0.1:{port}/") for number in range(AFTER)])
+        program = ("-c", QUICKLY)
+        worker = Running(database, tmp_path, program, concurrency=CONCURRENCY, max_late_s=0.4, batch_age_s=0.2)
+        try:
+            eventually(lambda: worker.last().get("up") == AFTER, 60)
+            slow.set()
+            eventually(lambda: worker.last()["shed"] > 0, 60)
+            slow.clear()
+            eventually(lambda: worker.last()["shedding_permille"] == 0, 90)
+            shed = worker.last()["shed"]
+            eventually(lambda: worker.last()["checks"] > 2 * AFTER + shed, 60)
+        finally:
+            code, log = worker.end()
+    assert code == 0
+    assert "saturated: more than" in log and "no longer saturated: all checks are made again" in log
+    assert {row[0] for row in query(database, "SELECT DISTINCT status::text FROM metrics")} == {"up", "missed"}
 
 
 def test_a_worker_that_keeps_up_sheds_nothing_and_knows_its_own_error(

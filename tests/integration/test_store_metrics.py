@@ -404,7 +404,8 @@ def test_how_well_a_worker_measured_is_kept_as_long_as_results_are(connection: C
     agent = agents.register(connection, "fra", "host1", "default", "0.1", "kernel")
     row = {
         "checks": 100, "missed": 4, "shed": 3, "lag_p99_us": 900, "late_p99_us": 1_000, "canary_checks": 60,
-        "error_p50_us": 80, "error_max_us": None, "suspect": True,
+        "error_p50_us": 80, "error_max_us": None, "suspect": True, "produced": 105, "stored": 90, "damaged": 0,
+        "dropped": 5, "spooled": 10,
     }  # fmt: skip
     agents.add_health(connection, agent, 1, row)
     names = ", ".join(row)

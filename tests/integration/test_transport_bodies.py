@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 
 import brotli
+import gevent
 import pytest
 from backports import zstd
 from scripted import answers, page, regex_option, scripted
 
 from watcher.models import Reason, Status
 from watcher.plugins.assertions.contains import Text
+from watcher.transport.http import fed
+from watcher.transport.wire import ResponseReader
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,25 @@ def test_a_gzip_bomb_costs_its_cap_and_no_more(check) -> None:
     with scripted(answers(page(bomb, "Content-Encoding: gzip"))) as port:
         result = check(f"http://127.0.0.1:{port}/", regex=regex_option("needle"))
     assert (result.status, result.reason, result.regex_found) == (Status.DOWN, Reason.REGEX, False)
+
+
+def test_others_have_their_turn_while_a_body_of_tiny_chunks_is_read() -> None:
+    body = b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n"
+    reader = ResponseReader(1 << 20)
+    reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    turns = []
+
+    def look() -> None:
+        while not feeding.ready():
+            turns.append(gevent.get_hub().loop.iteration)
+            gevent.sleep(0)
+
+    feeding = gevent.spawn(fed, reader, body)
+    gevent.spawn(look).get(timeout=60)
+    assert feeding.get() is True
+    assert reader.body == b"x" * 100_000
+    assert len(turns) > 5
+    reader.close()
 
 
 def test_a_body_that_is_not_what_its_coding_says_is_the_sites_fault(check) -> None:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,16 @@ class Running:
 
     Args:
         program: what Python runs; a worker that a test changes is a text for `-c`.
+        within: a command that runs Python, where that is not to be done as it is.
         job: more of what the worker is given.
     """
 
-    def __init__(self, dsn: str, data_dir: Path, program: tuple[str, ...] = WORKER, **job: Any) -> None:
+    def __init__(
+        self, dsn: str, data_dir: Path, program: Sequence[str] = WORKER, within: Sequence[str] = (), **job: Any
+    ) -> None:
         self.lines: list[dict[str, Any]] = []
         self.process = subprocess.Popen(  # pylint: disable=consider-using-with  # `end` closes it
-            [sys.executable, *program],
+            [*within, sys.executable, *program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

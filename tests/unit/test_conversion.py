@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -163,10 +164,12 @@ def test_reads_a_secret_from_a_file(tmp_path: Path, content: str, secret: str) -
 def test_says_why_a_secret_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     (tmp_path / "large").write_bytes(b"x" * 65_537)
+    os.mkfifo(tmp_path / "pipe")  # nobody ever writes to it
     for name, said in {
         "none": "No such file",
         "": "expected the path",
         ".": "Is a directory",
+        "pipe": "is no regular file; name one that holds the secret",
         "binary": "not UTF-8",
         "large": "larger than 64 KiB",
     }.items():

@@ -6,6 +6,7 @@ import gzip
 import zlib
 
 import brotli
+import gevent
 import pytest
 from backports import zstd
 
@@ -54,6 +55,21 @@ def test_a_bomb_yields_its_first_bytes_only(coding: str) -> None:
     bomb = CODED[coding](b"\0" * 50_000_000)
     content, whole = decoded(bomb, coding, 1000)
     assert (content, whole) == (b"\0" * 1000, False)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_others_have_their_turn_while_a_bomb_is_inflated(coding: str) -> None:
+    bomb, turns = CODED[coding](bytes(1 << 24)), []
+
+    def look() -> None:
+        while not inflating.ready():
+            turns.append(gevent.get_hub().loop.iteration)
+            gevent.sleep(0)
+
+    inflating = gevent.spawn(decoded, bomb, coding, 1 << 24)
+    gevent.spawn(look).get(timeout=60)
+    assert inflating.get() == (bytes(1 << 24), True)
+    assert len(turns) > 5
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])

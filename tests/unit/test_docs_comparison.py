@@ -46,7 +46,10 @@ def known() -> set[str]:
     """Give the names of options, their fields, keys, columns, statuses, reasons and hooks."""
     found = {*CORE_KEYS, *models.Result.__struct_fields__, *vars(hookspecs)}
     found |= {value.value for kind in (models.Status, models.Reason) for value in kind}
-    found |= {f"agent.{key}" for key in settings.AGENT_TYPES} | {f"database.{key}" for key in settings.DATABASE_TYPES}
+    for part, keys in {
+        "agent": settings.AGENT_TYPES, "database": settings.DATABASE_TYPES, "accuracy": settings.ACCURACY_TYPES
+    }.items():  # fmt: skip
+        found |= {f"{part}.{key}" for key in keys}
     for plugin in PLUGINS:
         for key, about in plugin["options"].items():
             found |= {key, *(f"{key}.{field}" for field in about.get("fields", ()))}

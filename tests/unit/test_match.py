@@ -44,6 +44,15 @@ class Place(Options):
     file: Path
 
 
+class Quote(Options):
+    """A table that a wish alone stands for, in its own brief form too."""
+
+    __brief__: ClassVar[str] = "wish"
+
+    wish: Match
+    least: int = 1
+
+
 def first(value: Any) -> Any:
     """Stand for the check of a plugin."""
     return value[0] if isinstance(value, list) else value
@@ -59,6 +68,8 @@ TYPES = {
     "apart": str | Match,
     "sign": Token,
     "place": Place,
+    "quote": Quote,
+    "quotes": Quote | list[Quote],
 }
 
 
@@ -139,6 +150,9 @@ def test_of_a_long_text_only_the_beginning_is_searched() -> None:
         ({"checked": ["x", "y"]}, Match("x")),
         ({"apart": "x"}, "x"),
         ({"apart": {"equals": "x"}}, Match("x")),
+        ({"quote": "x"}, Quote(Match("x"))),
+        ({"quote": {"wish": {"regex": "^x"}, "least": 2}}, Quote(Match(regex="^x"), 2)),
+        ({"quotes": ["x", {"wish": "y"}]}, [Quote(Match("x")), Quote(Match("y"))]),
     ],
 )
 def test_it_may_stand_wherever_a_type_may(raw: dict[str, Any], value: Any) -> None:
@@ -160,6 +174,8 @@ def test_it_may_stand_wherever_a_type_may(raw: dict[str, Any], value: Any) -> No
         ({"some": ["a", 5]}, "some[1]: expected a string or a table, got 5"),
         ({"fields": {"A": 5}}, "fields.A: expected a string or a table, got 5"),
         ({"fields": 5}, "fields: expected a table of strings or tables, got 5"),
+        ({"quote": 5}, "quote: expected a string or a table, got 5"),
+        ({"quotes": 5}, "quotes: expected a string or a table or a list of strings or tables, got 5"),
         ({"banner": {"first": {"absent": "yes"}}}, 'banner.first.absent: expected true or false, got "yes"'),
     ],
 )

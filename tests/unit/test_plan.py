@@ -93,3 +93,9 @@ def test_an_endpoint_that_cannot_be_compiled_says_so_at_each_check(plugin, url: 
     error = complaint(compile_plan(Endpoint(name="x", url=url), manager(plugin)))
     assert error.reason is Reason.CONFIG
     assert words in error.detail
+
+
+def test_of_an_exception_with_several_lines_the_first_is_told() -> None:
+    plugin = Recorder(error=ValueError("\n  the key\tis wrong\x1b[2J\nand a traceback\n  of its own"))
+    plan = compile_plan(Endpoint(name="x", url="test://x"), manager(plugin))
+    assert complaint(plan).detail.endswith(": the key\\tis wrong\\x1b[2J")

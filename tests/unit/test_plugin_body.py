@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import json
 import math
+import tracemalloc
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -18,6 +19,7 @@ import requests
 
 from watcher import config
 from watcher.config.options import OptionTypes
+from watcher.plan import compile_plan
 from watcher.plugins.protocols import http
 from watcher.plugins.request import body
 
@@ -192,3 +194,19 @@ def test_a_file_over_16_mib_is_refused_and_one_of_16_mib_is_not(tmp_path: Path) 
 def test_a_wrong_value_is_found_when_the_configuration_is_read(written: Any, complaint: str) -> None:
     _, mistakes = plugged.convert(PLUGINS, {"body": written})
     assert [mistake for mistake in mistakes if complaint in mistake]
+
+
+@pytest.mark.parametrize("kind", ["file", "text"])
+def test_endpoints_that_send_the_same_share_one_object(tmp_path: Path, kind: str) -> None:
+    path, count, size_bytes = tmp_path / "large", 40, 100_000
+    path.write_bytes(b"x" * size_bytes)
+    content = str(path) if kind == "file" else "x" * size_bytes
+    raw = {"body": {kind: content}}
+    endpoints = [plugged.endpoint(PLUGINS, f"http://site{number}.test/", **raw) for number in range(count)]
+    tracemalloc.start()
+    try:
+        plans = [compile_plan(endpoint, PLUGINS) for endpoint in endpoints]
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(plans) == count and held_bytes < 5 * size_bytes

@@ -298,7 +298,7 @@ def test_a_url_that_is_too_long_is_left_out(tmp_path: Path, site: Site) -> None:
     [
         ((503, {}, b""), "answers 503 Service Unavailable"),
         ((302, {"Location": "/sitemap.xml"}, b""), "cannot be read: Exceeded 5 redirects."),
-        ((200, {"Content-Length": "100"}, b"<urlset>"), "cannot be read: timed out"),
+        ((200, {"Content-Length": "100"}, b"<urlset>"), "was not read to its end in time; raise timeout"),
     ],
 )
 def test_a_site_that_fails_is_an_error(tmp_path: Path, site: Site, answer: Any, words: str) -> None:
@@ -357,3 +357,40 @@ def test_wrong_settings_are_told_when_the_file_is_read(tmp_path: Path, text: str
 
 def test_without_a_table_it_has_no_say(tmp_path: Path) -> None:
     assert discoveries(sitemap, tmp_path / "watcher.toml", "") is None
+
+
+@pytest.mark.parametrize("in_headers", [True, False], ids=["headers", "body"])
+@pytest.mark.parametrize("secure", [True, False], ids=["https", "http"])
+def test_bytes_that_trickle_in_end_at_the_timeout(tmp_path: Path, in_headers: bool, secure: bool) -> None:
+    gone, broken = threading.Event(), threading.Event()
+
+    class Trickle(http.server.BaseHTTPRequestHandler):
+        """Sends a byte now and then, for an hour."""
+
+        def do_GET(self) -> None:  # pylint: disable=invalid-name  # the name is http.server's
+            """Answer without an end."""
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n" + (b"X: " if in_headers else b"\r\n<urlset>"))
+            try:
+                while not gone.wait(0.05):
+                    self.wfile.write(b" ")
+            except OSError:
+                broken.set()
+
+        def log_message(self, *_: Any) -> None:  # pylint: disable=arguments-differ
+            """Say nothing."""
+
+    served, more = Site(), 'timeout = "700ms"'
+    served.RequestHandlerClass = Trickle
+    if secure:
+        context, authority = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), trustme.CA()
+        authority.issue_cert("localhost").configure_cert(context)
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        served.socket, served.scheme = context.wrap_socket(served.socket, server_side=True), "https"
+        more += '\nca = "ca.pem"'
+    with serving(served) as site:
+        try:
+            with pytest.raises(ValueError, match="sitemap.xml was not read to its end in time; raise timeout"):
+                found(tmp_path, site, more)
+            assert broken.wait(30), "the connection is closed: nobody reads any more"
+        finally:
+            gone.set()

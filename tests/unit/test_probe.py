@@ -116,6 +116,11 @@ def test_what_a_plugin_lets_out_is_told_without_the_secrets_in_its_urls() -> Non
         assert "hunter" not in result.detail
 
 
+def test_of_several_lines_that_a_plugin_lets_out_the_first_is_told() -> None:
+    result = run(fill, raiser(RuntimeError("boom\x07\nTraceback (most recent call last):\n  File …")))
+    assert result.detail.endswith("RuntimeError: boom\\x07")
+
+
 def test_a_detail_is_bounded_and_can_be_written() -> None:
     assert run(fill, lambda _: Failure("half \ud800" + "x" * 5000)).detail == "half ?" + "x" * 994
     assert run(lambda exchange: exchange.note("\udc80")).detail == "?"

@@ -428,3 +428,22 @@ def test_what_accompanies_the_endpoints_is_checked_and_not_kept(bench: Bench) ->
     bench.watch.serve()
     assert {row.reason for row in heard[11:]} <= {Reason.SUSPENDED}
     assert not bench.kept and not bench.watch.counts.missed
+
+
+def test_what_cannot_be_checked_is_told_once_a_reason() -> None:
+    told: list[Result] = []
+    bench = Bench(unchecked=told.append)
+    failing: list[ProbeError] = []
+
+    def prober(exchange) -> None:
+        good(exchange)
+        for failure in failing:
+            raise failure
+
+    bench.watch.put(plan(prober))
+    for reason, detail in ((Reason.CONFIG, "1"), (Reason.CREDENTIALS, "2"), (None, ""), (Reason.CONFIG, "3")):
+        failing[:] = [ProbeError(reason, detail)] if reason else []
+        made = bench.watch.counts.checks
+        bench.reach(bench.time_us + 130 * S)
+        bench.until(lambda made=made: bench.watch.counts.checks >= made + 2)
+    assert [result.detail for result in told] == ["1", "2", "3"]

@@ -103,6 +103,23 @@ def test_what_is_not_a_whole_response_has_its_reason(pieces: list[bytes], reason
     assert words in error.detail
 
 
+@pytest.mark.parametrize(
+    ("begin", "again"), [(b"", b"5;x=" + b"y" * 4096), (b"5;x=", b"y" * 4096), (b"0\r\n", b"X-Again: again\r\n" * 256)]
+)
+def test_what_is_no_body_does_not_go_on_for_ever_in_its_place(begin: bytes, again: bytes) -> None:
+    """Chunk extensions and trailers: the parser reads them as long as they come."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    error = failure(head, begin, *[again] * 40)
+    assert error.reason is Reason.PROTOCOL
+    assert "without an end" in error.detail
+
+
+def test_chunks_of_one_byte_are_a_body() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reader = read(head, *[b"1;name=value\r\nx\r\n" * 400] * 100, b"0\r\n\r\n", max_body=100_000)
+    assert (reader.done, reader.body_bytes) == (True, 40_000)
+
+
 def test_a_long_first_read_is_no_long_head() -> None:
     reader = read(b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + b"x" * 90_000, max_body=100_000)
     assert (reader.done, reader.body_bytes) == (True, 90_000)

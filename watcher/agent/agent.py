@@ -6,20 +6,21 @@ thread, all else in the main one.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import pluggy
 
-from watcher import config, registry
+from watcher import config, registry, roster_copy
 from watcher.agent.account import PluginAccount
 from watcher.agent.discovery import Discoveries, taken_over
 from watcher.agent.folding import Folding
@@ -32,11 +33,13 @@ from watcher.screen import figures
 from watcher.screen.fleet import Fleet
 from watcher.screen.journal import silence
 from watcher.store import agents, embedded, endpoints, metrics, migrations, rollups, sources
-from watcher.store.connection import connect, wait
+from watcher.store.connection import connect, place, wait
+from watcher.store.patience import patience
 
 AGAIN_S = 5.0
 UPKEEP_S = 3600.0
 UPKEEP_AGAIN_S = 300.0
+PATIENCE_S = 600.0  # for a database that hangs in the midst of a chore; a million endpoints take less
 
 
 class Screen(Protocol):
@@ -82,8 +85,9 @@ class Agent:
         self._dsn = ""
         self._server: embedded.Server | None = None
         self._unsynced: Config | None = loaded
+        self._sync_failure = ""
         self._again_at = 0.0
-        self._upkeep_at = 0.0
+        self._upkeep_at = math.inf  # until schema and endpoints were in the database once
         self._stopping = threading.Event()
         self._on_terminal = sys.stdout.isatty()
         self._terminal_gone = False
@@ -102,26 +106,52 @@ class Agent:
 
     def prepare(self) -> Sequence[Mapping[str, Any]]:
         """Wait for the database, bring its schema and its endpoints up to date, and give the workers' jobs."""
-        dsn = self._settings.database.dsn
-        if dsn is None:
-            serving = embedded.serve(self._settings.agent.data_dir, self.say, self._stopping.is_set)
-            self._server = self._stack.enter_context(serving)
-            dsn = self._server.dsn
-        self._dsn = str(dsn)
+        self._dsn = str(self._settings.database.dsn or self._serve())
         self._stack.callback(self._folding.close)  # before the server ends
         self._be_the_only_one()
-        said = ""
-        while wait(self._dsn, self.say, self._given_up):
+        said, copied_at = "", self._copied_at()
+        while copied_at or wait(self._dsn, self.say, self._given_up):
             try:
-                migrations.migrate(self._dsn, self.say)
-                self._sync(first=True)
+                self._bring_in()
                 return self._jobs()
-            except DatabaseUnavailable as error:  # it went away meanwhile, or is a standby
+            except DatabaseUnavailable as error:  # it is away, went away meanwhile, or is a standby
+                if copied_at:
+                    self._sync_failure = str(error)
+                    self.say(
+                        f"{error}; meanwhile endpoints are checked as the table had them at "
+                        f"{figures.moment(copied_at * 1e6)}, and results wait in the spool"
+                    )
+                    return self._jobs()
                 if str(error) != said:
                     said = str(error)
                     self.say(f"{said}; trying again")
                 self._stopping.wait(AGAIN_S)
         return ()
+
+    def _serve(self) -> str:
+        """Give the address of the embedded server, ready; where there is a copy of the endpoints, soon in any case."""
+        server = self._server = self._stack.enter_context(
+            embedded.running(self._settings.agent.data_dir, self.say)
+        )
+        until = time.monotonic() + embedded.PATIENCE_S
+
+        def is_enough() -> bool:
+            late = time.monotonic() > until and self._copied_at(server.dsn)
+            return self._stopping.is_set() or bool(late)
+
+        try:
+            server.wait(is_enough)
+        except DatabaseUnavailable:  # after a crash it may have much to do
+            if not self._copied_at(server.dsn):
+                raise
+        return server.dsn
+
+    def _copied_at(self, dsn: str = "") -> float:
+        """Tell when the copy of the endpoints was made that workers can begin with; 0 where there is none."""
+        agent = self._settings.agent
+        origin = roster_copy.Origin.here(place(dsn or self._dsn), agent.location, agent.variant)
+        head = roster_copy.newest(agent.data_dir, origin)
+        return head.at if head else 0.0
 
     def _be_the_only_one(self) -> None:
         """Hold the data directory: two agents on it would be one agent that checks everything twice."""
@@ -131,8 +161,11 @@ class Agent:
             lock = self._stack.enter_context(closing(embedded.Lock(data_dir / "agent.lock")))
         if not lock.acquire():
             raise EnvironmentProblem(
-                f"another agent runs with the data directory {data_dir}; stop it, or set another agent.data_dir"
+                f"another agent runs with the data directory {data_dir} ({lock.holder() or 'who is not known'}); "
+                "stop it, or set another agent.data_dir"
             )
+        with suppress(OSError):
+            lock.note(f"process {os.getpid()}, {self._path}")
         self._leave_notes(data_dir)
 
     def _leave_notes(self, data_dir: Path) -> None:
@@ -154,6 +187,7 @@ class Agent:
 
     def reload(self) -> None:
         """Read the file again and apply the difference; a bad file keeps what runs."""
+        self._types.forget_files()
         try:
             loaded = config.load(self._path, self._types, registry.settings_types(self._plugins))
         except ConfigError as error:
@@ -165,7 +199,7 @@ class Agent:
         outputs = {output.plugin_name for output in self._plugins.hook.watcher_output.get_hookimpls()}
         for name in differences(self._settings, loaded.settings, outputs):
             self.say(f"{name} has changed; this takes effect after a restart")
-        self._unsynced = loaded
+        self._unsynced, self._sync_failure = loaded, ""
         self._sync_if_possible()
 
     def ensure(self) -> None:
@@ -174,6 +208,8 @@ class Agent:
             self._server.ensure()
         if self._unsynced and time.monotonic() >= self._again_at:
             self._sync_if_possible()
+        if self._upkeep_at == math.inf:
+            return
         if not self._stopping.is_set():
             self._discoveries.tend(self._dsn, time.monotonic())
             self._folding.tend(self._dsn, time.monotonic())
@@ -184,7 +220,10 @@ class Agent:
     def _keep_to_length(self) -> None:
         """Make days ahead and drop those that are too old; any agent may, and a missing day is made when needed."""
         try:
-            with closing(connect(self._dsn, name="watcher upkeep", autocommit=True)) as connection:
+            with (
+                closing(connect(self._dsn, name="watcher upkeep", autocommit=True)) as connection,
+                patience(connection, PATIENCE_S),
+            ):
                 done = metrics.upkeep(connection, datetime.now(UTC), self._settings.database.keep_days)
                 agents.forget_health(connection, self._settings.database.keep_days)
                 rollups.expire(connection, self._folding.keep)
@@ -197,19 +236,32 @@ class Agent:
 
     def _sync_if_possible(self) -> None:
         try:
-            self._sync()
+            self._bring_in()
         except DatabaseError as error:
-            if self._again_at == 0.0:
+            if str(error) != self._sync_failure:
+                self._sync_failure = str(error)
                 self.say(f"{error}; {self._path} is not applied yet, it is tried again")
             self._again_at = time.monotonic() + AGAIN_S
 
-    def _sync(self, first: bool = False) -> None:
+    def _bring_in(self) -> None:
+        """Bring the schema, the first time, and the file's endpoints into the database."""
+        first = self._upkeep_at == math.inf
+        if first:
+            migrations.migrate(self._dsn, self.say)
+        self._sync(first)
+        self._sync_failure = ""
+        if first:
+            self._upkeep_at = 0.0
+
+    def _sync(self, first: bool) -> None:
         """Bring the file's endpoints into the table, say what changed, and ask plugins anew for what they find."""
         loaded, source = self._unsynced, self._settings.source
-        with closing(connect(self._dsn, name="watcher supervisor")) as connection:
+        with closing(connect(self._dsn, name="watcher supervisor")) as connection, patience(connection, PATIENCE_S):
             synced = endpoints.sync(connection, loaded.endpoints, source)
             if not first or synced.removed:
-                self.say(f"{_difference(synced)}: {source}")
+                self.say(f"{self._path.name}: {synced}")
+            if not first:
+                endpoints.call_files(connection)
             for line in taken_over(synced):
                 self.say(line)
             self._discoveries.ask(loaded.settings)
@@ -231,6 +283,7 @@ class Agent:
         job = {
             "of": agent.workers,
             "dsn": self._dsn,
+            "embedded": self._server is not None,
             "data_dir": str(agent.data_dir),
             "location": agent.location,
             "variant": agent.variant,
@@ -284,13 +337,13 @@ class Agent:
 
     def tick(self) -> None:
         """Show what is due; a terminal that went away is told to the supervisor by the signal that means it."""
-        try:
+        with suppress(OSError):
             self._screen.tick(time.monotonic())
             if self._account:
                 self._account.tick(time.monotonic())
-        except OSError:
-            if not self._terminal_gone and self.terminal_gone():
-                os.kill(os.getpid(), signal.SIGHUP)
+        # looked at each time: the SIGHUP of a shell that was killed comes before its terminal goes
+        if not self._terminal_gone and self.terminal_gone():
+            os.kill(os.getpid(), signal.SIGHUP)
 
     def say(self, text: str) -> None:
         """Tell the operator one line."""
@@ -312,7 +365,3 @@ def differences(old: Settings, new: Settings, outputs: Iterable[str] = ()) -> li
         for name in getattr(old, part).__struct_fields__
         if getattr(getattr(old, part), name) != getattr(getattr(new, part), name)
     ]
-
-
-def _difference(synced: endpoints.Synced) -> str:
-    return ", ".join(f"{getattr(synced, kind):,} {kind}" for kind in ("added", "changed", "removed", "unchanged"))

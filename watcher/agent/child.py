@@ -89,6 +89,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                env=os.environ,  # all of it: from our own libpq a part is hidden
             )
         self._process, self.retry_at = process, None
         self._started_at = self._heard_at = now

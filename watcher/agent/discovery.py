@@ -25,8 +25,10 @@ from watcher.models import Discovery, Failure
 from watcher.screen import figures
 from watcher.store import endpoints
 from watcher.store.connection import Connection, connect
+from watcher.store.patience import patience
 
 AGAIN_S = 5.0
+PATIENCE_S = 600.0  # for a database that hangs
 THREADS_MOST = 32  # also those of finds that never come back, from before a reload too
 SAID_MOST = 5
 
@@ -142,7 +144,7 @@ class Discoveries:
         if not stale or now < self._again_at:
             return
         try:
-            with closing(connect(dsn, name="watcher discovery")) as connection:
+            with closing(connect(dsn, name="watcher discovery")) as connection, patience(connection, PATIENCE_S):
                 failed = [error for one in stale if (error := self._synced(connection, *one))]
         except DatabaseError as error:
             failed = [error]
@@ -166,10 +168,8 @@ class Discoveries:
         return None
 
     def _tell_difference(self, name: str, synced: endpoints.Synced, is_new: bool) -> None:
-        kinds = ("added", "changed", "removed") + ("unchanged",) * is_new
-        parts = [f"{count:,} {kind}" for kind in kinds if (count := getattr(synced, kind))]
-        if parts:
-            self._say(f"{name}: {', '.join(parts)}")
+        if synced or (is_new and synced.unchanged):
+            self._say(f"{name}: {synced}")
         for line in taken_over(synced):
             self._say(line)
 

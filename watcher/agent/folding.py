@@ -10,10 +10,12 @@ from watcher.config.settings import Database
 from watcher.errors import DatabaseError
 from watcher.store import rollups
 from watcher.store.connection import Connection, connect
+from watcher.store.patience import patience
 
 FOLD_S = 60.0
 BUDGET_S = 20.0  # of each minute, while there is much to catch up with
 CLOSE_S = 2.0
+PATIENCE_S = 600.0  # for a database that hangs
 
 
 class Folding:
@@ -51,13 +53,16 @@ class Folding:
         if self._thread is None:
             return
         if connection := self._connection:
-            with suppress(Exception):  # whatever state it is in, libpq says so by some error
-                connection.cancel()
+            # it asks the server by another connection, and waits for ever for one that hangs
+            threading.Thread(target=_cancel, args=(connection,), name="folding cancel", daemon=True).start()
         self._thread.join(CLOSE_S)
 
     def _fold(self, dsn: str) -> None:
         try:
-            with closing(connect(dsn, name="watcher rollups", autocommit=True)) as connection:
+            with (
+                closing(connect(dsn, name="watcher rollups", autocommit=True)) as connection,
+                patience(connection, PATIENCE_S),
+            ):
                 self._connection = connection
                 rollups.fold(connection, self.keep, BUDGET_S, self._stopping.is_set)
         except DatabaseError as error:
@@ -70,3 +75,8 @@ class Folding:
             self._failure = ""
         finally:
             self._connection = None
+
+
+def _cancel(connection: Connection) -> None:
+    with suppress(Exception):  # whatever state it is in, libpq says so by some error
+        connection.cancel()

@@ -15,6 +15,7 @@ from typing import Any
 import click
 import msgspec
 
+from watcher.commands import db_roles
 from watcher.commands.configured import configured, read, say
 from watcher.config.references import masked
 from watcher.screen import figures
@@ -26,6 +27,9 @@ SECOND_S = 1.0
 @click.group(name="db")
 def command() -> None:
     """Look at and keep the database. The embedded server is started where no agent runs, and joined where one does."""
+
+
+command.add_command(db_roles.command)
 
 
 @command.command()

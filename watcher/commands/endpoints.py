@@ -100,8 +100,7 @@ def import_command(
             say(f"skipped: {problem}")
         source = source or f"import:{place if place == 'stdin' else os.path.abspath(file.name)}"
         synced = endpoints.sync(opened.connection, reading.specs, source, replace=replace)
-    counts = (f"{getattr(synced, kind):,} {kind}" for kind in ("added", "changed", "removed", "unchanged"))
-    click.echo(f"{source}: {', '.join(counts)}")
+    click.echo(f"{source}: {synced}")
     for name, holder in synced.taken[:NAMED_MOST]:
         say(f'"{_line(name)}" came from {holder} and comes from {source} now')
     if len(synced.taken) > NAMED_MOST:

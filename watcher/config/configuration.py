@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from watcher.config import documents, settings
-from watcher.config.conversion import Report
+from watcher.config.conversion import Note, Report
 from watcher.config.documents import Document, Documents
 from watcher.config.options import OptionTypes
 from watcher.config.parts import SettingsTypes
@@ -43,7 +43,21 @@ def load(path: Path | Documents, option_types: Types, settings_types: SettingsTy
     Raises:
         ConfigError: with every mistake in every file.
     """
-    files = path if isinstance(path, Documents) else read(path)
+    loaded, problems = judged(path if isinstance(path, Documents) else read(path), option_types, settings_types)
+    if problems:
+        raise ConfigError(problems)
+    return loaded
+
+
+def judged(
+    files: Documents, option_types: Types, settings_types: SettingsTypes | None = None
+) -> tuple[Config, list[str]]:
+    """Give what is right in a configuration, and every mistake in it; settings are of no use where there is one.
+
+    Args:
+        files: what `read` gave.
+        option_types: as of `load`, like `settings_types`.
+    """
     problems = list(files.problems)
     report = _reporter(problems, str(files.path))
     database, agent = settings.settings(files.main, os.environ, report)
@@ -57,20 +71,16 @@ def load(path: Path | Documents, option_types: Types, settings_types: SettingsTy
     known.recall(agent.data_dir)
     reading = _Reading(_grammar(known), source, problems)
     reading.add_files(files)
-    if problems:
-        raise ConfigError(problems)
-    return Config(
-        settings=Settings(
-            database=database,
-            agent=agent,
-            accuracy=accuracy,
-            path=files.path,
-            source=source,
-            plugins=plugins,
-            plugin_tables=tables,
-        ),
-        endpoints=tuple(reading.specs),
+    found = Settings(
+        database=database,
+        agent=agent,
+        accuracy=accuracy,
+        path=files.path,
+        source=source,
+        plugins=plugins,
+        plugin_tables=tables,
     )
+    return Config(settings=found, endpoints=tuple(reading.specs)), problems
 
 
 def read(path: Path) -> Documents:
@@ -154,6 +164,12 @@ def specs(
     return tuple(reading.specs)
 
 
+def named_files(row: Mapping[str, Any], option_types: OptionTypes) -> tuple[str, ...]:
+    """Give the paths of the files that the options of a row name here, equal ones as one shared object."""
+    options = row.get("options")
+    return option_types.files(options, os.environ) if isinstance(options, Mapping) else ()
+
+
 def masked(options: Mapping[str, Any] | str, option_types: Types) -> dict[str, Any] | str:
     """Give the options of a spec or row as they may be shown: secrets hidden, references kept."""
     return _typed(option_types).masked(options)
@@ -197,8 +213,10 @@ class _Reading:
             if not isinstance(table, Mapping):
                 self._problems.append(f"{place}: endpoint #{number}: expected a table; write [[endpoints]] above it")
                 continue
-            spec = self._grammar.spec(table, defaults, report, directory, self._source)
-            self.specs.append(spec)
+            note = Note(report)
+            spec = self._grammar.spec(table, defaults, note, directory, self._source)
+            if not note.keys:
+                self.specs.append(spec)
             here = (place, number, document)
             first = self._places.setdefault(spec.name, here)
             if first is not here and spec.name:

@@ -10,6 +10,7 @@ import difflib
 import functools
 import math
 import os
+import stat
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -86,7 +87,7 @@ def _convert(value: Any, wanted: Any, lax: bool) -> Any:
 def _whole(part: Any, wanted: Any, _: str) -> Any:
     """Give the table that a value alone stands for."""
     field = None if part is None else shapes.brief(wanted)
-    return part if field is None else {field: part}
+    return part if field is None else {field: _whole(part, shapes.keys(wanted)[field], "")}
 
 
 def _custom(wanted: type, value: Any) -> Any:
@@ -201,7 +202,10 @@ def secret(path: Any, key: str, report: Report) -> str:
         report(key, f"expected the path of a file, got {shapes.shown(path)}")
         return ""
     try:
-        with open(os.path.expanduser(path), "rb") as file:
+        with open(os.path.expanduser(path), "rb", opener=_unblocked) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # of a pipe nobody knows when it will be written to
+                report(key, f"{path} is no regular file; name one that holds the secret")
+                return ""
             content = file.read(SECRET_FILE_BYTES + 1)
         if len(content) > SECRET_FILE_BYTES:
             report(key, f"{path} is larger than {SECRET_FILE_BYTES // 1024} KiB; name the file that holds the secret")
@@ -213,6 +217,10 @@ def secret(path: Any, key: str, report: Report) -> str:
     except ValueError:
         report(key, f"{path} is not UTF-8 text; name the file that holds the secret")
     return ""
+
+
+def _unblocked(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # or a pipe that nobody writes to would be waited for
 
 
 def storable(value: Any, wanted: Any, key: str, report: Report, directory: str) -> Any:
@@ -234,6 +242,18 @@ def storable(value: Any, wanted: Any, key: str, report: Report, directory: str) 
         return os.path.join(directory, part) if is_path and part and not part.startswith(("~", "${")) else part
 
     return changed(value, wanted, key, kept)
+
+
+def files(value: Any, wanted: Any, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Give the paths of the files that a raw value names, `x_file` among them, references replaced."""
+    found: dict[str, None] = {}
+
+    def gather(part: Any, kind: Any, _: str) -> None:
+        if isinstance(part, str) and part and (kind is shapes.SecretFile or Path in shapes.members(kind)):
+            found[os.path.expanduser(references.expand(part, environ)[0])] = None
+
+    changed(value, wanted, "", gather)
+    return tuple(found)
 
 
 def masked(value: Any, wanted: Any = Any) -> Any:

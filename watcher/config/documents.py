@@ -13,7 +13,7 @@ from typing import Any
 
 import tomli
 
-from watcher.config import conversion, shapes
+from watcher.config import conversion, foreign, shapes
 
 MAIN_KEYS = ("database", "agent", "accuracy", "plugins", "defaults", "endpoints", "include")
 INCLUDED_KEYS = ("defaults", "endpoints", "include")
@@ -143,7 +143,8 @@ def _check_keys(document: Document, problems: list[str]) -> None:
         if key in MAIN_KEYS and key not in known:
             problems.append(f"{document.path}: {key}: belongs in the main file; move it there")
         elif key not in known:
-            close = conversion.suggestion(key, known) or f"; known are {', '.join(known)}"
+            close = foreign.section_hint("", key) or conversion.suggestion(key, known)
+            close = close or f"; known are {', '.join(known)}"
             problems.append(f"{document.path}: {key}: unknown key{close}")
         elif key == "endpoints" and not isinstance(value, list):
             problems.append(f"{document.path}: endpoints: expected a list of tables; write [[endpoints]] above each")

@@ -35,6 +35,7 @@ class OptionTypes(dict[str, tuple[Any, str]]):
         self.former = offers.Offers()
         self._types = shapes.with_files({key: wanted for key, (wanted, _) in self.items()})
         self._with_paths = {key for key, wanted in self._types.items() if shapes.holds_path(wanted)}
+        self._files: dict[bytes, tuple[str, ...]] = {}
         self._encoder = msgspec.json.Encoder(order="sorted")
         self._tables: dict[bytes, dict[str, Any]] = {}
         self._values: dict[bytes, Any] = {}
@@ -143,6 +144,22 @@ class OptionTypes(dict[str, tuple[Any, str]]):
         else:
             table = conversion.storable(dict(raw), self._types, "", note, directory)
         return table if note.keys else _kept(self._raw, code, table)
+
+    def files(self, raw: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, ...]:
+        """Give the paths of the files that a raw table names; equal ones as one shared object."""
+        code = self._encoder.encode(raw)
+        if self._with_paths.isdisjoint(raw) and b'_file":' not in code:
+            return ()
+        if code not in self._files:
+            _kept(self._files, code, conversion.files(dict(raw), self._types, environ))
+        return self._files[code]
+
+    def forget_files(self) -> None:
+        """Judge anew what names files, when it is converted next: they are other ones."""
+        for code in [code for code, table in self._tables.items() if not self._with_paths.isdisjoint(table)]:
+            del self._tables[code]
+        for code in [code for code in self._values if msgspec.json.decode(code)[0] in self._with_paths]:
+            del self._values[code]
 
     def shared(self, key: str, value: Any, read: Callable[[], Any]) -> Any:
         """Give what `read` makes of a value of a core key, one object for equal values; `UNSET` is not kept."""

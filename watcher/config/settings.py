@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from watcher.config import conversion, references, shapes
+from watcher.config import conversion, foreign, references, shapes
 from watcher.config.conversion import Note, Report
 from watcher.config.documents import Document
 from watcher.durations import Duration
@@ -237,7 +237,8 @@ def _converted(
     for key, value in table.items():
         place = f"{section}.{key}"
         if key not in wanted:
-            known = conversion.suggestion(key, wanted) or f"; known are {', '.join(wanted)}"
+            known = foreign.section_hint(section, key) or conversion.suggestion(key, wanted)
+            known = known or f"; known are {', '.join(wanted)}"
             note(place, f"unknown key{known}")
     known = {key: value for key, value in table.items() if key in wanted}
     kept = conversion.storable(known, wanted, section, note, document.directory)

@@ -55,7 +55,7 @@ def hides(wanted: Any) -> bool:
     alone, inside = brief(wanted), keys(wanted)
     if alone is None and members(wanted) == (struct(wanted),):
         return any(is_secret(field) for field in inside.values())
-    return is_secret(wanted) or (alone is not None and is_secret(inside[alone]))
+    return is_secret(wanted) or (alone is not None and hides(inside[alone]))
 
 
 def struct(wanted: Any) -> type[msgspec.Struct] | None:
@@ -92,7 +92,8 @@ def with_files(typed: Mapping[str, Any]) -> dict[str, Any]:
 def brief(wanted: Any) -> str | None:
     """Give the field that a value alone stands for, where a table is meant that names one as its `__brief__`.
 
-    A path is none: who makes paths absolute would not know it for one.
+    It may have a table with a brief form of its own as its type. A path is none: who makes paths absolute would not
+    know it for one.
     """
     table = struct(wanted)
     field = getattr(table, "__brief__", None)
@@ -215,9 +216,10 @@ def _words(info: Any, plural: bool) -> str:
             return f"{'tables' if plural else 'a table'} of {_words(info.value_type, True)}"
         case inspect.ListType() | inspect.VarTupleType() | inspect.SetType() | inspect.FrozenSetType():
             return f"{'lists' if plural else 'a list'} of {_words(info.item_type, True)}" + _range(info)
+    own = _SIMPLE.get(type(info), ("another value", "other values"))[plural] + _range(info)
     alone = brief(info.cls) if isinstance(info, inspect.StructType) else None
-    instead = f"{words(fields(info.cls)[alone].type, plural)} or " if alone else ""
-    return instead + _SIMPLE.get(type(info), ("another value", "other values"))[plural] + _range(info)
+    instead = words(fields(info.cls)[alone].type, plural) if alone else own
+    return instead if instead.endswith(own) else f"{instead} or {own}"  # what stands for a table may be one itself
 
 
 def _either(choices: list[str]) -> str:

@@ -11,11 +11,12 @@ RETURNING id;
 -- name: add_health
 INSERT INTO agent_health (
     time, agent_id, worker, checks, missed, shed, lag_p99_us, late_p99_us,
-    canary_checks, error_p50_us, error_max_us, suspect
+    canary_checks, error_p50_us, error_max_us, suspect, produced, stored, damaged, dropped, spooled
 )
 VALUES (
     now(), %(agent_id)s, %(worker)s, %(checks)s, %(missed)s, %(shed)s, %(lag_p99_us)s, %(late_p99_us)s,
-    %(canary_checks)s, %(error_p50_us)s, %(error_max_us)s, %(suspect)s
+    %(canary_checks)s, %(error_p50_us)s, %(error_max_us)s, %(suspect)s,
+    %(produced)s, %(stored)s, %(damaged)s, %(dropped)s, %(spooled)s
 )
 ON CONFLICT DO NOTHING;
 

@@ -23,6 +23,16 @@ SELECT snapshot.cursor, id, name, url, interval_s, timeout_s, priority, enabled,
        ) AS changed ON true
  ORDER BY enabled, id;
 
+-- name: some
+-- Of these ids, what is to be watched, in the form of `load`.
+SELECT NULL AS cursor, id, name, url, interval_s, timeout_s, priority, enabled, labels, locations, options, source
+  FROM (VALUES (1)) AS one
+  LEFT JOIN endpoints ON id = ANY (%(ids)s) AND enabled AND removed_at IS NULL
+ ORDER BY id;
+
+-- name: call_files
+SELECT pg_notify('watcher_endpoints', %(notice)s);
+
 -- name: listen
 LISTEN watcher_endpoints;
 

@@ -33,6 +33,18 @@ SELECT endpoint_id, to_timestamp(time_us / 1e6::float8), status, reason,
        )
 ON CONFLICT DO NOTHING;
 
+-- name: last
+-- When each of these endpoints was checked last by an agent, within a time.
+SELECT endpoint.id, (extract(epoch FROM check_made.time) * 1e6)::bigint
+  FROM unnest(%(ids)s::bigint[]) AS endpoint (id),
+       LATERAL (
+           SELECT time FROM metrics
+            WHERE endpoint_id = endpoint.id AND agent_id = %(agent_id)s
+              AND time >= to_timestamp(%(since_us)s / 1e6::float8) AND time < to_timestamp(%(until_us)s / 1e6::float8)
+            ORDER BY time DESC
+            LIMIT 1
+       ) AS check_made;
+
 -- name: days
 -- The days (UTC) that the rows of a slice belong to.
 SELECT DISTINCT (to_timestamp(time_us / 1e6::float8) AT TIME ZONE 'UTC')::date
@@ -72,14 +84,12 @@ SELECT class.relname
 -- Something of this name, where a partition would be made.
 SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = %(name)s);
 
--- name: create_partition
--- With its indexes, so that ATTACH finds all in place. No CHECK: it would spare the scan of a table that is empty here,
--- and would then be evaluated for every row.
-CREATE TABLE {partition} (LIKE metrics INCLUDING ALL);
+-- name: add_partition
+-- Of any of our tables: as their owner, whoever we are (sql/migrations/0009).
+SELECT watcher_add_partition(%(table)s, %(moment)s);
 
--- name: attach_partition
--- Writers go on: ATTACH takes no more than SHARE UPDATE EXCLUSIVE on the parent.
-ALTER TABLE metrics ATTACH PARTITION {partition} FOR VALUES FROM ({first}) TO ({last});
+-- name: is_ours
+SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'metrics'::regclass;
 
 -- name: mark_expired
 COMMENT ON TABLE {partition} IS 'watcher: expired';
@@ -95,7 +105,8 @@ ALTER TABLE metrics DETACH PARTITION {partition} FINALIZE;
 ALTER TABLE metrics DETACH PARTITION {partition};
 
 -- name: drop_partition
-DROP TABLE IF EXISTS {partition};
+-- Of any of our tables, one that has ended.
+SELECT watcher_drop_partition(%(name)s);
 
 -- name: lock_timeout
 -- A report that runs for hours must not make upkeep, and whoever queues behind it, wait for hours.
@@ -121,6 +132,9 @@ SELECT remove_retention_policy('metrics', if_exists => true);
 
 -- name: add_retention
 SELECT add_retention_policy('metrics', make_interval(days => %(keep_days)s));
+
+-- name: drop_chunks_for_owner
+SELECT watcher_drop_chunks(%(keep_days)s);
 
 -- name: drop_chunks
 SELECT drop_chunks('metrics', older_than => %(before)s::timestamptz);

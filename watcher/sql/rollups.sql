@@ -84,16 +84,3 @@ SELECT class.relname
   JOIN pg_class AS class ON class.oid = link.inhrelid
  WHERE link.inhparent = to_regclass(%(table)s)
  ORDER BY class.relname;
-
--- name: create_partition
-CREATE TABLE {partition} (LIKE {table} INCLUDING ALL);
-
--- name: attach_partition
-ALTER TABLE {table} ATTACH PARTITION {partition} FOR VALUES FROM ({first}) TO ({last});
-
--- name: drop_partition
--- Nobody else writes here, and readers are waited for no longer than the lock's timeout.
-DROP TABLE {partition};
-
--- name: lock_timeout
-SET LOCAL lock_timeout = '15s';

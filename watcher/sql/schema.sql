@@ -38,6 +38,20 @@ SELECT (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
 -- name: enable_timescaledb
 CREATE EXTENSION IF NOT EXISTS timescaledb;
 
+-- name: owner
+-- Whose the schema is, and whether we may act as such.
+SELECT owner.rolname, owner.rolname = current_user, pg_has_role(owner.oid, 'MEMBER'), current_user
+  FROM pg_class AS migrations
+  JOIN pg_roles AS owner ON owner.oid = migrations.relowner
+ WHERE migrations.oid = to_regclass('watcher_migrations');
+
+-- name: become
+-- For a transaction: what a migration makes is the owner's, whoever runs it.
+SELECT set_config('role', %(owner)s, true);
+
+-- name: may_adopt
+SELECT has_table_privilege('endpoints', 'UPDATE');
+
 -- name: adopt_endpoints
 -- A restored dump brings transaction numbers of another server; those in the future would count as changed at each read.
 UPDATE endpoints SET changed_xid = pg_current_xact_id()

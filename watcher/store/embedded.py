@@ -28,13 +28,14 @@ from typing import IO
 from urllib.parse import quote
 
 from watcher.errors import DatabaseUnavailable, EnvironmentProblem
-from watcher.store import postgres_account, postgres_binaries, postgres_cluster, postgres_socket
+from watcher.store import libpq_environment, postgres_account, postgres_binaries, postgres_cluster, postgres_socket
 
 LAUNCHER = Path(__file__).with_name("postgres_launch.py")
 LOG_BYTES = 8 << 20
 READY_S = 600.0  # after a crash a server replays up to a gigabyte of its log
 PATIENCE_S = 5.0  # after which a wait is told of
 RETRY_S = 2.0  # between two starts
+NOTICE_S = 5.0  # in which the processes of a server notice that it is gone
 STOP_S = 30.0  # for a last checkpoint
 
 
@@ -51,10 +52,18 @@ def serve(data_dir: Path, say: Callable[[str], None], give_up: Callable[[], bool
         EnvironmentProblem: this machine cannot run it here; the message has the remedy.
         DatabaseUnavailable: it is not ready in ten minutes, or `give_up`.
     """
+    # pylint: disable-next=contextmanager-generator-missing-cleanup  # running ends in a with of its own
+    with running(data_dir, say) as server:
+        server.wait(give_up)
+        yield server
+
+
+@contextlib.contextmanager
+def running(data_dir: Path, say: Callable[[str], None]) -> Iterator[Server]:
+    """Do what `serve` does, but for `Server.wait`, which is the caller's to call."""
+    libpq_environment.hide()
     server = Server(data_dir.absolute(), say)
     try:
-        with explained(data_dir):
-            server.wait(give_up)
         yield server
     finally:
         server.stop()
@@ -132,6 +141,10 @@ class Server:
             EnvironmentProblem: it cannot be started, or ended instead.
             DatabaseUnavailable: it is not ready in ten minutes, or `give_up`.
         """
+        with explained(self._data_dir):
+            self._wait(give_up)
+
+    def _wait(self, give_up: Callable[[], bool]) -> None:
         began, told = time.monotonic(), False
         while True:
             process = self._process
@@ -267,18 +280,33 @@ class Server:
     def _end_leftover(self) -> None:
         """End a server whose owner is gone: only a child of ours would end with us. Not waited for.
 
+        Its processes that outlive it are killed, such as one that is stopped: no other may start before.
+
         Raises:
             EnvironmentProblem: it was asked long ago and still runs.
         """
-        pid = self._postmaster()[0]
+        pid, now = self._postmaster()[0], time.monotonic()
+        is_left = bool(pid) and self._is_ours(pid)
         if self._leftover_at is None:
-            self._leftover_at = time.monotonic()
-            if pid and self._is_ours(pid):
+            self._leftover_at = now
+            if is_left:
                 self._say(f"ending the PostgreSQL that an earlier run left (process {pid})")
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGINT)
-        elif time.monotonic() - self._leftover_at > STOP_S:
-            raise EnvironmentProblem(f"a PostgreSQL of an earlier run in {self._home} does not end: kill {pid}")
+        elif now - self._leftover_at > STOP_S:
+            who = f"kill {pid}" if is_left else f"end the process that holds {self._data_dir / 'postgres.server'}"
+            raise EnvironmentProblem(f"a PostgreSQL of an earlier run in {self._home} does not end: {who}")
+        elif now - self._leftover_at > NOTICE_S and not is_left:
+            for orphan in self._orphans():
+                self._say(f"killing process {orphan} of a PostgreSQL that is gone")
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(orphan, signal.SIGKILL)
+
+    def _orphans(self) -> list[int]:
+        """Give the processes that work in our data directory, where the system lets us see them."""
+        if not sys.platform.startswith("linux"):
+            return []
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_ours(pid)]
 
     def _is_ours(self, pid: int) -> bool:
         """Tell whether a process works in our data directory as our account, where the system lets us see it."""
@@ -327,6 +355,18 @@ class Lock:
     def fileno(self) -> int:
         """Return the descriptor, for a child to inherit."""
         return self._file.fileno()
+
+    def note(self, text: str) -> None:
+        """Write into the file who we are, once we have it."""
+        self._file.truncate(0)
+        self._file.seek(0)
+        self._file.write(text.encode())
+        self._file.flush()
+
+    def holder(self) -> str:
+        """Give what the one who has it wrote; nothing if it wrote nothing."""
+        self._file.seek(0)
+        return self._file.read().decode(errors="replace")
 
     def acquire(self) -> bool:
         """Take it if it is free or ours already; tell whether we have it."""

@@ -21,6 +21,8 @@ from watcher.store.queries import queries
 
 DELETED = "deleted"
 """The notice that rows were deleted for good: they leave no change to find, so `load` anew."""
+FILES = "files"
+"""The notice that somebody wants the files looked at that options name; see `call_files`."""
 
 Row = dict[str, Any]
 
@@ -54,6 +56,15 @@ class Synced(msgspec.Struct, frozen=True):
     removed: int = 0
     unchanged: int = 0
     taken: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        """Give the numbers in words: `3 added, 1 removed, 1,200 unchanged`."""
+        kinds = ("added", "changed", "removed", "unchanged")
+        return ", ".join(f"{count:,} {kind}" for kind in kinds if (count := getattr(self, kind))) or "no endpoints"
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is other than before."""
+        return bool(self.added or self.changed or self.removed)
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,6 +173,17 @@ def changes(connection: extensions.connection, since: str) -> tuple[Iterator[Row
             break
         gone.append(row["id"])
     return watched, gone, cursor
+
+
+def some(connection: extensions.connection, ids: Sequence[int]) -> Iterator[Row]:
+    """Give those of these endpoints that are to be watched, as `load` does."""
+    return _read(connection, "some", {"ids": list(ids)})[0]
+
+
+def call_files(connection: extensions.connection) -> None:
+    """Have all workers look at the files that options name, which leave no change in the table."""
+    with transaction(connection) as cursor:
+        cursor.execute(queries("endpoints")["call_files"], {"notice": FILES})
 
 
 def _read(connection: extensions.connection, query: str, values: Mapping[str, Any]) -> tuple[Iterator[Row], str]:

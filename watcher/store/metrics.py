@@ -10,21 +10,28 @@ from types import NoneType
 from typing import Any
 
 import msgspec
+import psycopg2
 from psycopg2 import errors, extensions
 
+from watcher.errors import DatabaseError, DatabaseUnavailable, Unstorable
 from watcher.models import Reason, Result, Status
-from watcher.store.connection import raw_transaction, translated
+from watcher.store.connection import meaning, raw_transaction, transaction
 from watcher.store.partitions import Upkeep, add_days, upkeep
 from watcher.store.queries import queries
 
-__all__ = ["DETAIL_LENGTH", "SLICE_ROWS", "Upkeep", "encode", "store", "upkeep"]
+__all__ = ["DETAIL_LENGTH", "NOTHING", "SLICE_ROWS", "Upkeep", "encode", "fits", "last", "store", "upkeep"]
 
 SLICE_ROWS = 250  # as many as the hub can be held for: below a millisecond
 DETAIL_LENGTH = 1000
 
+COLUMNS = len(Result.__struct_fields__)
+
 Literals = tuple[str, ...]
 
+NOTHING: Literals = ("{}",) * COLUMNS  # a slice without rows: storing it asks whether rows would be stored
+
 _CHECK_VIOLATION = errors.lookup("23514")
+_NOT_THE_ROWS = frozenset({"0A", "28", "3D", "3F", "42", "58"})  # classes of SQLSTATE: the same befalls other rows
 _ADDRESSES = 65_536
 _INTEGER = b"0123456789-,nul"  # all that a column of integers and nulls consists of, as JSON
 _BOOLEAN = b"truefals,n"
@@ -79,14 +86,38 @@ def store(
 
     Raises:
         DatabaseUnavailable: nothing was stored as far as is known; trying again may help.
+        Unstorable: nothing was stored; it is about these rows.
         DatabaseError: nothing was stored; trying again helps only after a change.
     """
-    with translated(connection):
+    try:
         try:
             return _insert(connection, slices, agent_id, pause)
         except _CHECK_VIOLATION:  # a day without partition: replayed late, or upkeep is behind
             add_days(connection, _days(connection, slices))
             return _insert(connection, slices, agent_id, pause)
+    except psycopg2.Error as error:
+        told = meaning(error, connection.dsn)
+        about_rows = not isinstance(told, DatabaseUnavailable) and (error.pgcode or "")[:2] not in _NOT_THE_ROWS
+        raise (Unstorable(str(told)) if about_rows else told) from error
+    except DatabaseUnavailable:
+        raise
+    except (DatabaseError, ValueError, TypeError) as error:  # of `add_days`; of psycopg2, for a text with a NUL
+        raise Unstorable(str(error)) from error
+
+
+def last(
+    connection: extensions.connection, agent_id: int, ids: Sequence[int], since_us: int, until_us: int
+) -> dict[int, int]:
+    """Give when each of these endpoints was checked last by an agent, within a time: µs since the epoch, by id."""
+    values = {"ids": list(ids), "agent_id": agent_id, "since_us": since_us, "until_us": until_us}
+    with transaction(connection) as cursor:
+        cursor.execute(queries("metrics")["last"], values)
+        return dict(cursor.fetchall())
+
+
+def fits(slices: Sequence[Literals]) -> bool:
+    """Tell whether slices have the columns that `store` stores; those of another version may not."""
+    return all(len(literals) == COLUMNS for literals in slices)
 
 
 def _insert(

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from importlib import resources
 from importlib.resources.abc import Traversable
 
 import psycopg2
-from psycopg2 import extensions
+from psycopg2 import errors, extensions
 
-from watcher.errors import DatabaseError
-from watcher.store.connection import connect, place, transaction, translated
+from watcher.errors import DatabaseError, SchemaOutdated
+from watcher.store import roles
+from watcher.store.connection import connect, meaning, place, transaction, translated
 from watcher.store.queries import queries
 
 OLDEST_TIMESCALEDB = (2, 13)
@@ -30,6 +31,7 @@ def migrate(dsn: str, say: Callable[[str], None] = lambda line: None) -> list[st
 
     Raises:
         DatabaseError: the database is newer than this version, not in UTF-8, or refuses.
+        SchemaOutdated: it is older, and this user may not change it.
     """
     with closing(connect(dsn, name="watcher migrate")) as connection:
         if level(connection) == 0:
@@ -75,15 +77,54 @@ def _steps(connection: extensions.connection) -> Iterator[str]:
                     "install the newer watcher that brought it there"
                 )
             if now == max(files):
-                cursor.execute(queries("schema")["adopt_endpoints"])
+                cursor.execute(queries("schema")["may_adopt"])
+                if cursor.fetchone()[0]:
+                    cursor.execute(queries("schema")["adopt_endpoints"])
                 return
+            _become_owner(cursor, f"{where} is at level {now} of the schema, this version of watcher needs {max(files)}")
             if now == 0:
                 _require(cursor, where)
-                cursor.execute(queries("schema")["create_migrations"])
+                with _allowed(f"{where} has no tables of watcher's"):
+                    cursor.execute(queries("schema")["create_migrations"])
             file = files[now + 1]
-            cursor.execute(file.read_text(encoding="utf-8"))
+            with _named(file.name, now):
+                cursor.execute(file.read_text(encoding="utf-8"))
             cursor.execute(queries("schema")["add_migration"], {"level": now + 1, "name": file.name})
+            if now + 1 == max(files):
+                roles.grant(cursor)
         yield file.name.removesuffix(".sql")
+
+
+def _become_owner(cursor: extensions.cursor, why: str) -> None:
+    """Make what follows in the transaction the doing of who owns the schema, as far as there is one."""
+    cursor.execute(queries("schema")["owner"])
+    found = cursor.fetchone()
+    if found is None:
+        return
+    owner, is_owner, is_member, user = found
+    if not is_member:
+        raise SchemaOutdated(f'{why}; user "{user}" may not change it: run `watcher db migrate` as a member of "{owner}"')
+    if not is_owner:
+        cursor.execute(queries("schema")["become"], {"owner": owner})
+
+
+@contextmanager
+def _allowed(why: str) -> Iterator[None]:
+    try:
+        yield
+    except errors.InsufficientPrivilege as error:
+        raise SchemaOutdated(f"{why}, and this user may not make them: run `watcher db migrate` as one who may") from error
+
+
+@contextmanager
+def _named(file: str, level_before: int) -> Iterator[None]:
+    """Say of an error in which migration it was, and where that leaves the database."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        found = meaning(error, error.cursor.connection.dsn)
+        name = file.removesuffix(".sql")
+        raise type(found)(f"{found} (migration {name}; the schema stays at level {level_before})") from error
 
 
 def _require(cursor: extensions.cursor, where: str) -> None:

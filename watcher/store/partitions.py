@@ -88,9 +88,8 @@ def add_days(connection: extensions.connection, days: Iterable[date]) -> tuple[s
                     f"{place(connection.dsn)}: table {name} is there and no part of metrics, which has no room for"
                     " that day; re-attach or rename it (docs/schema.md)"
                 )
-            first, last = (_midnight(wanted[name] + timedelta(days=later)) for later in (0, 1))
-            cursor.execute(_about("create_partition", name))
-            cursor.execute(_about("attach_partition", name, first=sql.Literal(first), last=sql.Literal(last)))
+            values = {"table": "metrics", "moment": _midnight(wanted[name])}
+            cursor.execute(queries("metrics")["add_partition"], values)
     return tuple(missing)
 
 
@@ -99,15 +98,25 @@ def _expire_partitions(connection: extensions.connection, oldest: date) -> tuple
     with _expiry_lock(connection) as (cursor, held):
         if not held:  # another agent is at it
             return ()
-        for name, interrupted in _fetch_partitions(cursor).items():
+        is_ours = _is_ours(cursor)
+        for name, interrupted in _fetch_partitions(cursor).items() if is_ours else ():
             if _day(name) < oldest:
                 cursor.execute(_about("mark_expired", name))
                 cursor.execute(_about(_detach(connection, interrupted), name))
         cursor.execute(queries("metrics")["leftovers"])
-        for (name,) in cursor.fetchall():
-            cursor.execute(_about("drop_partition", name))
+        names = [name for (name,) in cursor.fetchall()]
+        if not is_ours:
+            names += [name for name in _fetch_partitions(cursor) if _day(name) < oldest]
+        for name in names:
+            cursor.execute(queries("metrics")["drop_partition"], {"name": name})
             expired.append(name)
     return tuple(expired)
+
+
+def _is_ours(cursor: extensions.cursor) -> bool:
+    """Tell whether we may do with the time series what its owner may; others have functions for what they must do."""
+    cursor.execute(queries("metrics")["is_ours"])
+    return cursor.fetchone()[0]
 
 
 @contextmanager
@@ -135,6 +144,9 @@ def _detach(connection: extensions.connection, interrupted: bool) -> str:
 def _expire_chunks(connection: extensions.connection, now: datetime, keep_days: int) -> tuple[str, ...]:
     """Have TimescaleDB drop old chunks itself where its licence lets us ask for that, else drop them from here."""
     with raw_transaction(connection) as cursor:
+        if not _is_ours(cursor):
+            cursor.execute(queries("metrics")["drop_chunks_for_owner"], {"keep_days": keep_days})
+            return tuple(name for (name,) in cursor.fetchall())
         cursor.execute(queries("metrics")["licence"])
         if cursor.fetchone()[0] == "timescale":
             cursor.execute(queries("metrics")["retention"])

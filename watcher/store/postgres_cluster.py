@@ -5,10 +5,12 @@ Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from watcher.errors import EnvironmentProblem
@@ -92,7 +94,7 @@ def create(directory: Path, binaries: Binaries, account: Account, keep: int) -> 
         locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     # trust: the lock is the directory, 0700, which lets in just root and the account, who own the files anyway
     access = [f"--username={ROLE}", "--auth-local=trust", "--auth-host=reject"]
-    with quotable(binaries, account) as programs:
+    with _whole_or_not(new), quotable(binaries, account) as programs:
         initdb, postgres = str(programs / "initdb"), str(programs / "postgres")
         # each step without waiting for the disk, then all at once: 0.2 s less
         _run([initdb, "--pgdata", str(new), "--encoding=UTF8", "--no-sync", *locale, *access], account, keep)
@@ -100,6 +102,16 @@ def create(directory: Path, binaries: Binaries, account: Account, keep: int) -> 
         _run(single, account, keep, f"CREATE DATABASE {DATABASE};\n")
         _run([initdb, "--pgdata", str(new), "--sync-only"], account, keep)
     new.rename(directory)
+
+
+@contextlib.contextmanager
+def _whole_or_not(directory: Path) -> Iterator[None]:
+    """Leave nothing of what failed: a disk that was full would stay so."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
 
 
 def _run(program: Sequence[str], account: Account, keep: int, text: str = "") -> None:
@@ -118,13 +130,18 @@ def _run(program: Sequence[str], account: Account, keep: int, text: str = "") ->
         umask=0o077,
         **account.popen_options(),
     )
-    if ended.returncode != 0:
-        raise EnvironmentProblem(f"{Path(program[0]).name} failed: {problem(ended.stdout) or ended.returncode}")
+    name, code = Path(program[0]).name, ended.returncode
+    if code < 0:
+        why = " (as the kernel does when memory runs out)" if code == -signal.SIGKILL else ""
+        raise EnvironmentProblem(f"{name} was ended by {signal.Signals(-code).name}{why}; start again")
+    if code != 0:
+        raise EnvironmentProblem(f"{name} failed: {problem(ended.stdout) or code}")
 
 
 def problem(output: str) -> str:
     """Return the line that says what is wrong, of what a program of PostgreSQL printed; with a remedy where known."""
-    lines = [line for line in output.splitlines() if any(word in line for word in ("FATAL:", "PANIC:", "error:"))]
+    telling = ("FATAL:", "PANIC:", "error:", "child process")
+    lines = [line for line in output.splitlines() if any(word in line for word in telling)]
     if not lines:
         return output.strip().splitlines()[-1] if output.strip() else ""
     for line in lines:
@@ -141,6 +158,8 @@ _REMEDIES = {
     "could not map anonymous shared memory": "there is too little memory for shared_buffers, see postgresql.conf",
     "invalid permissions": "chmod 700 it",
     "wrong ownership": "chown it to the account that PostgreSQL runs as",
+    "terminated by signal 9": "the kernel does so when memory runs out; start again",
+    "exit code 137": "it was killed, as the kernel does when memory runs out; start again",
 }
 
 

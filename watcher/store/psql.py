@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from watcher.errors import EnvironmentProblem
 from watcher.store.connection import connect, parsed, translated
-
-# What of a DSN libpq takes from the environment too (its manual, 34.15): by names of their own, and by the same names.
-_NAMES = {
-    "dbname": "PGDATABASE",
-    "application_name": "PGAPPNAME",
-    "connect_timeout": "PGCONNECT_TIMEOUT",
-    "client_encoding": "PGCLIENTENCODING",
-}
-_SAME = (
-    "host", "hostaddr", "port", "user", "password", "passfile", "options", "service", "sslmode", "sslcompression",
-    "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir", "sslsni", "ssl_min_protocol_version",
-    "ssl_max_protocol_version", "requirepeer", "requiressl", "channel_binding", "gssencmode", "krbsrvname", "gsslib",
-    "target_session_attrs", "require_auth", "sslcertmode", "load_balance_hosts", "gssdelegation", "sslnegotiation",
-)  # fmt: skip
+from watcher.store.libpq_environment import variables
 
 
 def environment(dsn: str) -> dict[str, str]:
@@ -44,19 +31,15 @@ def embedded_environment(dsn: str, programs: Path | None = None) -> dict[str, st
         dsn: says all that there is to say.
         programs: a directory to put first on PATH: pg_dump must be of the server's version.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in _variables().values()}
+    kept = {name: value for name, value in os.environ.items() if name not in variables().values()}
     if programs:
         kept["PATH"] = os.pathsep.join((str(programs), kept.get("PATH", os.defpath)))
     return kept | _said(dsn)
 
 
 def _said(dsn: str) -> dict[str, str]:
-    variables = _variables()
-    return {variables[name]: value for name, value in parsed(dsn).items() if name in variables}
-
-
-def _variables() -> Mapping[str, str]:
-    return {**{name: f"PG{name.replace('_', '').upper()}" for name in _SAME}, **_NAMES}
+    names = variables()
+    return {names[name]: value for name, value in parsed(dsn).items() if name in names}
 
 
 def statements(arguments: Sequence[str]) -> list[str]:

@@ -15,7 +15,11 @@ _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
 @functools.cache
 def queries(file: str) -> Mapping[str, str]:
     """Give the queries of `watcher/sql/FILE.sql` by name, without their comments and last semicolon."""
-    text = resources.files("watcher").joinpath("sql", f"{file}.sql").read_text(encoding="utf-8")
+    return parse(resources.files("watcher").joinpath("sql", f"{file}.sql").read_text(encoding="utf-8"))
+
+
+def parse(text: str) -> Mapping[str, str]:
+    """Give the queries in the text of such a file."""
     parts = _NAME.split(text)[1:]
     named = {
         name: _COMMENT.sub("", query).strip().removesuffix(";")

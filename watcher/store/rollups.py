@@ -107,8 +107,7 @@ def expire(connection: extensions.connection, keep: Keep = Keep()) -> tuple[str,
             for name in partitions(connection, table):
                 if _bounds(name)[1] < now - timedelta(days=days):
                     with raw_transaction(connection) as cursor:
-                        cursor.execute(queries("rollups")["lock_timeout"])
-                        cursor.execute(_about("drop_partition", partition=sql.Identifier(name)))
+                        cursor.execute(queries("metrics")["drop_partition"], {"name": name})
                     expired.append(name)
     return tuple(expired)
 
@@ -131,10 +130,7 @@ def make_room(cursor: extensions.cursor, table: str, moment: datetime) -> None:
     cursor.execute(queries("metrics")["is_there"], {"name": name})
     if cursor.fetchone()[0]:
         return
-    first, last = (sql.Literal(bound) for bound in _bounds(name))
-    about = {"partition": sql.Identifier(name), "table": sql.Identifier(table), "first": first, "last": last}
-    cursor.execute(_about("create_partition", **about))
-    cursor.execute(_about("attach_partition", **about))
+    cursor.execute(queries("metrics")["add_partition"], {"table": table, "moment": moment})
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from watcher.transport.conversation import Conversation, dial
 from watcher.transport.datagram import Datagram, ask
 from watcher.transport.dns import Resolver
 from watcher.transport.exchange import Exchange, Prober
-from watcher.transport.options import Tls, route, target
+from watcher.transport.options import Tls, forget_files, route, target
 from watcher.transport.prober import MeasuredProber, SessionProber
 from watcher.transport.response import Response
 from watcher.transport.stream import Deadline, Stream
@@ -39,6 +39,7 @@ __all__ = [
     "Trust",
     "ask",
     "dial",
+    "forget_files",
     "resolve",
     "route",
     "target",

@@ -15,6 +15,7 @@ from watcher.errors import ProbeError
 from watcher.models import Reason
 from watcher.transport.stream import Deadline, Stream
 from watcher.transport.tls import Engine
+from watcher.transport.turnstile import turnstile
 
 if TYPE_CHECKING:
     from watcher.transport.dns import Address
@@ -80,9 +81,9 @@ def _lookup(exchange: Exchange, target: Target, deadline: Deadline) -> tuple[Add
         return addresses
     exchange.phase = "dns"
     exchange.since_ns = time_ns()
-    addresses = target.resolver.resolve(target.host, target.family, deadline)
-    exchange.dns_us = max(0, time_ns() - exchange.since_ns) // 1000
-    return addresses
+    answer = target.resolver.ask(target.host, target.family, deadline)
+    exchange.dns_us = max(0, answer.arrived_ns - exchange.since_ns) // 1000
+    return answer.addresses
 
 
 def connect(exchange: Exchange, target: Target, deadline: Deadline) -> Stream:
@@ -121,12 +122,16 @@ def secure(exchange: Exchange, connection: Connection, tls: ssl.SSLContext, serv
     """
     stream = connection.stream
     exchange.phase = stream.phase = "tls"
+    gate = turnstile()
+    gate.go_on()
     engine = exchange.peer = Engine(tls, server_name)
     waited_ns = 0
     stream.send(engine.output())
     try:
         while not engine.established:
-            engine.feed(stream.receive())
+            data = stream.receive()
+            gate.go_on()
+            engine.feed(data)
             if engine.established or engine.has_output():
                 waited_ns += stream.arrived_ns - stream.sent_ns
                 exchange.tls_us = max(0, waited_ns) // 1000

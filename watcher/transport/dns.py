@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import socket
-from time import monotonic
-from typing import Any
+from time import monotonic, time_ns
+from typing import Any, NamedTuple
 
 import gevent
 import pycares
 
 from watcher.errors import ProbeError
 from watcher.models import Reason
+from watcher.transport.clock import last_arrival_ns
 from watcher.transport.stream import READ, WRITE, Deadline
 
 QUERY_TIMEOUT_S = 2.0
@@ -50,6 +51,13 @@ _OUR_FAULT = {
 }
 
 
+class Answer(NamedTuple):
+    """The addresses of a name in the order to try them, and when the last packet that told of them arrived."""
+
+    addresses: tuple[Address, ...]
+    arrived_ns: int
+
+
 class Resolver:
     """Resolves names for all probes of a worker through one set of servers.
 
@@ -70,6 +78,10 @@ class Resolver:
         return entry[1] if entry is not None and entry[0] > monotonic() else None
 
     def resolve(self, host: str, family: int, deadline: Deadline) -> tuple[Address, ...]:
+        """Do as `ask`, and give the addresses alone."""
+        return self.ask(host, family, deadline).addresses
+
+    def ask(self, host: str, family: int, deadline: Deadline) -> Answer:
         """Ask for the addresses of a name, in the order to try them (RFC 6724).
 
         Args:
@@ -99,13 +111,14 @@ class Resolver:
             finally:
                 query.waiting.remove(deadline)
         if query.addresses:
-            return query.addresses
+            return Answer(query.addresses, query.arrived_ns)
         raise _failure(host, query.error)
 
     def _ask(self, key: tuple[str, int], query: _Query) -> None:
         host, family = key
 
         def answered(result: Any, error: int | None) -> None:
+            query.arrived_ns = channel.arrived_ns()
             if error is None:
                 nodes = [node for node in result.nodes if node.family in (socket.AF_INET, socket.AF_INET6)]
                 if family < 0:
@@ -124,7 +137,8 @@ class Resolver:
 
         if self._channel is None or self._channel.outdated():
             self._channel = _Channel(self._servers)
-        self._channel.ask(host, max(family, socket.AF_UNSPEC), answered)
+        channel = self._channel
+        channel.ask(host, max(family, socket.AF_UNSPEC), answered)
 
     def _keep(self, key: tuple[str, int], addresses: tuple[Address, ...], ttl_s: int) -> None:
         if len(self._cache) >= CACHE_MAX_NAMES:
@@ -149,9 +163,10 @@ def _failure(host: str, error: int) -> ProbeError:
 class _Query:
     """One query under way and those who wait for its answer."""
 
-    __slots__ = ("addresses", "done", "error", "waiting")
+    __slots__ = ("addresses", "arrived_ns", "done", "error", "waiting")
 
     def __init__(self) -> None:
+        self.arrived_ns = 0
         self.addresses: tuple[Address, ...] = ()
         self.done = False
         self.error = 0
@@ -165,6 +180,7 @@ class _Channel:
         self._loop = gevent.get_hub().loop
         self._watchers: dict[int, Any] = {}
         self._pending = 0
+        self._reading: int | None = None
         self._timer = self._loop.timer(0.0)
         self._configuration = _configuration()
         self._channel = pycares.Channel(
@@ -178,6 +194,10 @@ class _Channel:
     def outdated(self) -> bool:
         """Tell whether the system's configuration changed. (c-ares reads it anew in a thread, later than the query.)"""
         return self._follows_system and self._configuration != _configuration()
+
+    def arrived_ns(self) -> int:
+        """Give when what is being read arrived, by the kernel's clock where it came as a datagram; else now."""
+        return time_ns() if self._reading is None else last_arrival_ns(self._reading)
 
     def ask(self, host: str, family: int, answered: Any) -> None:
         """Send a query; `answered(result, error)` is called on the hub, or before this returns."""
@@ -201,10 +221,15 @@ class _Channel:
         if events:
             watcher = self._watchers[descriptor] = self._loop.io(descriptor, events)
             watcher.start(self._socket_ready, descriptor, readable, writable)
+            last_arrival_ns(descriptor)  # from now on the kernel notes it
 
     def _socket_ready(self, descriptor: int, readable: bool, writable: bool) -> None:
         bad = pycares.ARES_SOCKET_BAD
-        self._channel.process_fd(descriptor if readable else bad, descriptor if writable else bad)
+        self._reading = descriptor
+        try:
+            self._channel.process_fd(descriptor if readable else bad, descriptor if writable else bad)
+        finally:
+            self._reading = None
         self._await_timeout()
 
     def _await_timeout(self) -> None:

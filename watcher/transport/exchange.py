@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from watcher.models import Reason
+from watcher.transport.clock import WALL, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,23 +19,25 @@ if TYPE_CHECKING:
     Pick = Callable[[str, Callable[[], Found]], Found]
 
 
-class Exchange:
+class Exchange:  # pylint: disable=too-many-instance-attributes  # the fields of a sheet
     """The measurement of one probe: made by `watcher.probe`, filled by a prober, read into a `Result`.
 
     `deadline_ns` is on the clock of `time.monotonic_ns`. Phases are integers in microseconds, None where they did not
     take place. `hops_us` is the sum of the phases of earlier hops (redirects). `before` are the plan's callables
     that change the request of this check. `response` is what the steps examine. `pick` is there in a check of one of
-    many addresses: given a host and how to look it up, it says which to use.
+    many addresses: given a host and how to look it up, it says which to use. `by_wall` is true where the phases are the
+    wall clock's, and so hold the agent's own delays: here, when the kernel stamps nothing, or as the prober says.
     """
 
     __slots__ = (
-        "address", "before", "body_bytes", "connect_us", "deadline_ns", "detail", "dns_us", "hops_us", "http_status",
-        "peer", "phase", "pick", "reason", "response", "since_ns", "started_ns", "timeout_ns", "tls_us", "transfer_us",
-        "ttfb_us",
+        "address", "before", "body_bytes", "by_wall", "connect_us", "deadline_ns", "detail", "dns_us", "hops_us",
+        "http_status", "peer", "phase", "pick", "reason", "response", "since_ns", "started_ns", "timeout_ns", "tls_us",
+        "transfer_us", "ttfb_us",
     )  # fmt: skip
 
     def __init__(self, timeout_s: float, before: tuple[Callable[[requests.PreparedRequest], None], ...] = ()) -> None:
         self.before = before
+        self.by_wall = source() is WALL
         self.started_ns = time.time_ns()
         self.timeout_ns = int(timeout_s * 1e9)
         self.deadline_ns = time.monotonic_ns() + self.timeout_ns
@@ -91,7 +94,8 @@ class Prober(Protocol):
 
     Fills the exchange within its deadline and returns None, or raises `ProbeError(reason, detail)`; what was filled
     until then is stored. Any other exception is recorded as reason `plugin`. A prober that holds something between
-    checks has a method `close` too, called when its endpoint is watched no more.
+    checks has a method `close` too, called when its endpoint is watched no more. One whose checks begin with much
+    computing (a TLS handshake) has a true `heavy`: they begin one after the other, see `watcher.transport.turnstile`.
     """
 
     def __call__(self, exchange: Exchange) -> None: ...

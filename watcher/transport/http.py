@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from watcher.errors import ProbeError
@@ -9,11 +10,16 @@ from watcher.models import Reason
 from watcher.transport.connection import Connection, account_for_unfinished, connect, secure
 from watcher.transport.exchange import phases_us
 from watcher.transport.stream import Deadline
+from watcher.transport.turnstile import HEAVY_NS, turnstile
 from watcher.transport.wire import ResponseReader
 
 if TYPE_CHECKING:
     from watcher.transport.exchange import Exchange
     from watcher.transport.target import Target
+
+SLICE_BYTES = 8192  # parsed at once: of chunks of one byte, a millisecond
+FORGOTTEN_S = 2.0  # without an acknowledgement, a kept connection is given up: as long as TCP needs to repeat thrice,
+FORGOTTEN_SHARE = 3  # but no more than one part in so many of the timeout
 
 
 def fetch(
@@ -29,28 +35,59 @@ def fetch(
     """
     _begin_hop(exchange)
     reader = ResponseReader(target.max_body, head_only)
+    try:
+        if not kept or not _again(exchange, wire, reader, kept):
+            _anew(exchange, target, wire, reader, kept)
+    finally:
+        reader.close()
+    return reader
+
+
+def _anew(
+    exchange: Exchange, target: Target, wire: bytes, reader: ResponseReader, kept: list[Connection] | None
+) -> None:
+    """Use a fresh connection."""
     deadline = Deadline(exchange.deadline_ns)
     connection = None
     try:
-        if kept:
-            connection = kept.pop()
-            if connection.stream.idle() and _converse_again(exchange, connection, deadline, wire, reader):
-                return _finish(connection, reader, kept)
-            connection.close()
-        stream = connect(exchange, target, deadline)
-        connection = Connection(stream, exchange.address)
+        connection = Connection(connect(exchange, target, deadline), exchange.address)
         if target.tls is not None:
             secure(exchange, connection, target.tls, target.server_name)
         _converse(exchange, connection, wire, reader)
-        return _finish(connection, reader, kept)
     except ProbeError:
         account_for_unfinished(exchange, connection)
         raise
     finally:
         deadline.close()
-        reader.close()
-        if connection is not None and (kept is None or connection not in kept):
-            connection.close()
+        _part(connection, reader, kept, exchange.timeout_ns)
+
+
+def _again(exchange: Exchange, wire: bytes, reader: ResponseReader, kept: list[Connection]) -> bool:
+    """Use a kept connection; False when it had come to an end meanwhile, which says nothing of the site.
+
+    The peer may have closed it, or a router or firewall on the way forgotten it. The check then begins anew.
+    """
+    connection = kept.pop()
+    deadline = Deadline(exchange.deadline_ns)
+    exchange.address, exchange.peer = connection.address, connection.engine
+    try:
+        if not connection.stream.idle():
+            return False
+        connection.stream.renew(deadline)
+        _converse(exchange, connection, wire, reader)
+    except ProbeError as error:
+        if reader.head or deadline.passed or error.reason not in (Reason.CLOSED, Reason.TIMEOUT):
+            account_for_unfinished(exchange, connection)
+            raise
+        exchange.ttfb_us = exchange.transfer_us = None
+        exchange.begin_anew()
+        if error.reason is Reason.TIMEOUT:
+            exchange.note("the kept connection was dead, a new one was made")
+        return False
+    finally:
+        deadline.close()
+        _part(connection, reader, kept, exchange.timeout_ns)
+    return True
 
 
 def _begin_hop(exchange: Exchange) -> None:
@@ -70,7 +107,7 @@ def _converse(exchange: Exchange, connection: Connection, wire: bytes, reader: R
     first_ns = stream.arrived_ns
     exchange.ttfb_us = max(0, first_ns - stream.sent_ns) // 1000
     exchange.phase = stream.phase = "transfer"
-    while not (data and reader.feed(data)):
+    while not (data and fed(reader, data)):
         if not data:
             reader.end()
             break
@@ -78,24 +115,27 @@ def _converse(exchange: Exchange, connection: Connection, wire: bytes, reader: R
     exchange.transfer_us = max(0, stream.arrived_ns - first_ns) // 1000
 
 
-def _converse_again(
-    exchange: Exchange, connection: Connection, deadline: Deadline, wire: bytes, reader: ResponseReader
-) -> bool:
-    """Use a kept connection; False when the peer had closed it meanwhile, which says nothing of the site."""
-    exchange.address, exchange.peer = connection.address, connection.engine
-    connection.stream.renew(deadline)
-    try:
-        _converse(exchange, connection, wire, reader)
-    except ProbeError as error:
-        if error.reason is Reason.CLOSED and not reader.head:
-            exchange.ttfb_us = None
-            return False
-        raise
-    return True
+def fed(reader: ResponseReader, data: bytes) -> bool:
+    """Have the reader take what arrived; what takes long (a body of tiny chunks) lets others have their turn."""
+    if len(data) <= SLICE_BYTES:
+        return reader.feed(data)
+    done, began_ns = False, monotonic_ns()
+    for at in range(0, len(data), SLICE_BYTES):
+        if not done and monotonic_ns() - began_ns > HEAVY_NS:
+            turnstile().go_on()
+            began_ns = monotonic_ns()
+        done = reader.feed(data[at : at + SLICE_BYTES])
+    return done
 
 
-def _finish(connection: Connection, reader: ResponseReader, kept: list[Connection] | None) -> ResponseReader:
+def _part(
+    connection: Connection | None, reader: ResponseReader, kept: list[Connection] | None, timeout_ns: int
+) -> None:
+    """Keep a connection that may serve another check; close any other."""
+    if connection is None:
+        return
     if kept is not None and reader.keeps_alive():
-        connection.stream.rest()
+        connection.stream.rest(min(FORGOTTEN_S, timeout_ns / 1e9 / FORGOTTEN_SHARE))
         kept.append(connection)
-    return reader
+    else:
+        connection.close()

@@ -15,7 +15,7 @@ import msgspec
 from watcher.models import Endpoint, Options
 from watcher.transport.dns import FIRST_4, FIRST_6, Resolver
 from watcher.transport.target import Route, Target, target_at
-from watcher.transport.tls import Trust
+from watcher.transport.tls import Trust, context_of_files
 
 FAMILIES = {
     None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6, "4 first": FIRST_4, "6 first": FIRST_6
@@ -77,12 +77,22 @@ def _servers(value: str | list[str]) -> tuple[str, ...]:
     return servers
 
 
+def _told(text: str) -> msgspec.Meta:
+    return msgspec.Meta(description=text)  # for `watcher plugins`
+
+
 TYPES: Mapping[str, Any] = {
     "tls": Tls,
-    "address": Annotated[str, _address],
+    "address": Annotated[str, _told("The address to connect to in place of those of the name."), _address],
     "addresses": Annotated[Literal["each"] | Addresses, _every],
-    "ip_version": Literal[4, 6, "4 first", "6 first"],
-    "resolver": Annotated[str | list[str], _servers],
+    "ip_version": Annotated[
+        Literal[4, 6, "4 first", "6 first"], _told("Addresses of this family alone, or before the others.")
+    ],
+    "resolver": Annotated[
+        str | list[str],
+        _told("Name servers to ask in place of the system's, as addresses, with a port if it is not 53."),
+        _servers,
+    ],
 }
 
 
@@ -133,6 +143,13 @@ def _route(  # pylint: disable=too-many-arguments,too-many-positional-arguments 
     servers: tuple[str, ...], family: int, address: str, tls: Tls, max_body: int, alpn: tuple[str, ...]
 ) -> Route:
     return Route(resolver(servers), family, address, tls.server_name, tls.trust(alpn), max_body)
+
+
+def forget_files() -> None:
+    """Read certificates and keys anew for plans that are made from now on; those that are there keep what they have."""
+    _route.cache_clear()
+    target_at.cache_clear()
+    context_of_files.cache_clear()
 
 
 @lru_cache(maxsize=1024)

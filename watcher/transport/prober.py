@@ -54,15 +54,17 @@ class MeasuredProber:
         keep_alive: use one connection for many checks.
     """
 
-    __slots__ = ("_fields", "_kept", "_line", "_max_redirects", "_prepared", "_route", "_target", "_url")
+    __slots__ = ("_body", "_fields", "_kept", "_line", "_max_redirects", "_prepared", "_route", "_target", "_url")
 
     def __init__(self, prepared: requests.PreparedRequest, route: Route, max_redirects: int, keep_alive: bool) -> None:
         self._url = prepared.url or ""
         self._route = route
         self._target = target_of(route, self._url)
-        line, end, fields = request_bytes(prepared, host_field(self._url)).partition(b"\r\n")
+        head, blank, body = request_bytes(prepared, host_field(self._url)).partition(b"\r\n\r\n")
+        line, end, fields = head.partition(b"\r\n")
         self._line = line + end
-        self._fields = _shared(fields)
+        self._fields = _shared(fields + blank)
+        self._body = _shared_body(body)
         self._max_redirects = max_redirects
         # a request that may not be sent twice has no connection that may turn out to be closed (RFC 9110, 9.2.2)
         self._kept: list[Connection] | None = [] if keep_alive and prepared.method in IDEMPOTENT else None
@@ -73,11 +75,16 @@ class MeasuredProber:
         if exchange.before or self._prepared is not None:
             self._send_anew(exchange)
             return
-        response = fetch_response(exchange, self._target, self._line + self._fields, self._url, self._kept)
+        response = fetch_response(exchange, self._target, self._line + self._fields + self._body, self._url, self._kept)
         if self._max_redirects and response.is_redirect:
             with self._session(exchange) as session:
                 response = self._follow(response, session)
         exchange.response = response
+
+    @property
+    def heavy(self) -> bool:
+        """Whether a check begins with a TLS handshake."""
+        return self._target.tls is not None and not self._kept
 
     def close(self) -> None:
         """Close the connection that waits for the next check, if there is one."""
@@ -108,7 +115,8 @@ class MeasuredProber:
 
     def _send_anew(self, exchange: Exchange) -> None:
         kept = self._prepared
-        request = _copied(kept) if kept is not None else prepared_from(self._line + self._fields, self._url)
+        wire = self._line + self._fields + self._body
+        request = _copied(kept) if kept is not None else prepared_from(wire, self._url)
         _prepare(exchange, request)
         with self._session(exchange) as session:
             try:
@@ -173,6 +181,12 @@ def _shared(fields: bytes) -> bytes:
     return fields
 
 
+@lru_cache(maxsize=256)
+def _shared_body(body: bytes) -> bytes:
+    """Give the one copy of a body; of fewer, for they may be long."""
+    return body
+
+
 def _failure(error: requests.RequestException | ValueError) -> ProbeError:
     """Give what went wrong; a bare ValueError is what `requests` lets out for a redirect to what is no URL."""
     if not isinstance(error, requests.RequestException):
@@ -195,6 +209,8 @@ class SessionProber:
 
     __slots__ = ("_max_body", "_max_redirects", "_options", "_prepared", "_proxy")
 
+    heavy = True  # `requests` takes a millisecond
+
     def __init__(self, prepared: requests.PreparedRequest, route: Route, max_redirects: int, proxy: str) -> None:
         self._prepared = prepared
         self._max_redirects = max_redirects
@@ -210,6 +226,7 @@ class SessionProber:
         }
 
     def __call__(self, exchange: Exchange) -> None:
+        exchange.by_wall = True
         request = _copied(self._prepared)
         left_s = _prepare(exchange, request)
         exchange.phase = "ttfb"

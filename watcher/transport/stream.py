@@ -19,11 +19,22 @@ from greenlet import getcurrent
 from watcher.errors import ProbeError
 from watcher.models import Reason
 from watcher.transport import failures
-from watcher.transport.clock import ANCILLARY_BYTES, LINUX, SO_TIMESTAMPNS, arrival_ns, handshake_us
+from watcher.transport.clock import ANCILLARY_BYTES, KERNEL, LINUX, SO_TIMESTAMPNS, arrival_ns, handshake_us, source
 
 STREAM_TYPE = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 RECEIVE_BYTES = 65_536
 READ, WRITE = 1, 2
+
+# A kept connection that rests: routers and firewalls on the way (NAT) forget it after a minute or more of silence, and
+# drop what comes later. tcp(7); two probes without an answer end it before a check finds it dead.
+REST_PROBE_S, REST_AGAIN_S, REST_PROBES = 30, 5, 2
+
+AT_REST = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, REST_PROBE_S),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, REST_AGAIN_S),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, REST_PROBES),
+) if LINUX else ()  # fmt: skip
 
 _READY, _TIME_UP = object(), object()
 
@@ -76,6 +87,10 @@ class Deadline:
                 self._parked = False
         return not self.passed
 
+    def looked_ns(self) -> int:
+        """Give when the loop last looked for what had arrived, in ns since the epoch: what it found came before."""
+        return int(self._loop.now() * 1e9)
+
     def wake(self) -> None:
         """End a `park`, from any other greenlet or callback; nothing when it has ended by itself meanwhile."""
         self._loop.run_callback(self._wake)
@@ -96,11 +111,11 @@ class Deadline:
 
 
 def have_stamps(sock: RawSocket) -> None:
-    """Have the kernel stamp what arrives, where it can; elsewhere the socket is made non-blocking here."""
-    if LINUX:
-        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-    else:
+    """Have the kernel stamp what arrives, where it can; other than on Linux the socket is made non-blocking here."""
+    if not LINUX:
         sock.setblocking(False)
+    elif source() is KERNEL:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
 
 def connect(sock: RawSocket, address: SocketAddress) -> int:
@@ -122,11 +137,13 @@ class Stream:
     since the epoch. `connect_us` is what the handshake took.
     """
 
-    __slots__ = ("_deadline", "_eager", "_io", "_socket", "arrived_ns", "began_ns", "connect_us", "phase", "sent_ns")
+    __slots__ = (
+        "_deadline", "_eager", "_io", "_rested", "_socket", "arrived_ns", "began_ns", "connect_us", "phase", "sent_ns",
+    )  # fmt: skip
 
     def __init__(self, family: int, address: SocketAddress, deadline: Deadline) -> None:
         self._deadline = deadline
-        self._eager = False
+        self._eager = self._rested = False
         self._io = None
         self.phase = "connect"
         self.sent_ns = self.arrived_ns = 0
@@ -204,8 +221,9 @@ class Stream:
     def receive(self) -> bytes:
         """Give what arrives next, and when in `arrived_ns`; empty at the end of the connection.
 
-        The end itself carries no stamp: `arrived_ns` is then when we saw it, if we had to wait for it. Every second
-        read is tried without a wait: what has arrived is taken at once, and a fast sender still cannot hold the hub.
+        The end itself carries no stamp: `arrived_ns` is then when the loop saw it, if we had to wait for it. Every
+        second read is tried without a wait: what has arrived is taken at once, and a fast sender still cannot hold the
+        hub.
         """
         in_time = True
         while True:
@@ -226,7 +244,7 @@ class Stream:
                 if not in_time and self._came_late():
                     raise self._timeout()
             elif waits:
-                self.arrived_ns = time_ns()
+                self.arrived_ns = max(self.arrived_ns, self.sent_ns, self._deadline.looked_ns())
             return data
 
     def _came_late(self) -> bool:
@@ -242,7 +260,18 @@ class Stream:
             self._io.close()
         self._socket.close()
 
-    def rest(self) -> None:
-        """Wait for nothing any more, but keep the socket (keep-alive)."""
+    def rest(self, patience_s: float) -> None:
+        """Wait for nothing any more, but keep the socket (keep-alive), and what is on the way awake to it.
+
+        Args:
+            patience_s: with nothing acknowledged for so long of what is sent then, the connection fails (`timeout`)
+                before the deadline: something on the way may have forgotten it.
+        """
         self._io.close()
         self._io = None
+        if not self._rested:
+            self._rested = True
+            for level, option, value in AT_REST:
+                self._socket.setsockopt(level, option, value)
+            if LINUX:
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience_s * 1000))

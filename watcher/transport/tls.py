@@ -32,7 +32,7 @@ class Trust(NamedTuple):
     def check(self) -> None:
         """Raise ValueError when a file cannot be read or does not hold what it should."""
         try:
-            context(self)
+            self._read()
         except ssl.SSLError as error:
             named = ", ".join(path for path in (self.ca, self.certificate, self.key) if path)
             raise ValueError(f"{named}: not a usable PEM file ({(error.reason or str(error)).lower()})") from None
@@ -41,13 +41,35 @@ class Trust(NamedTuple):
             raise ValueError(f"{named}: {(error.strerror or str(error)).lower()}") from None
 
 
-@lru_cache(maxsize=4096)
+    def _read(self) -> None:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if self.ca:
+            made.load_verify_locations(self.ca)
+        if self.certificate:
+            made.load_cert_chain(self.certificate, self.key or None)
+
+
 def context(trust: Trust) -> ssl.SSLContext:
     """Give the context of a trust set.
 
     Raises:
         OSError, ssl.SSLError: a file cannot be read or is not PEM.
     """
+    return context_of_files(trust) if trust.ca or trust.certificate else _context_of_none(trust)
+
+
+@lru_cache(maxsize=4096)
+def context_of_files(trust: Trust) -> ssl.SSLContext:
+    """Give the context of a trust set that names files, which are read once until the cache is cleared."""
+    return _context(trust)
+
+
+@lru_cache(maxsize=64)
+def _context_of_none(trust: Trust) -> ssl.SSLContext:
+    return _context(trust)
+
+
+def _context(trust: Trust) -> ssl.SSLContext:
     # not create_default_context(): that looks into the CA directory at every handshake
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 HEAD_MAX_BYTES = 65_536
 
+# Of a body, what is none of it: sizes and extensions of chunks, trailers. A chunk of one byte takes five more.
+AROUND_MAX_BYTES = 65_536
+AROUND_EACH = 16
+
 # RFC 9112, 2.2: a recipient may take a lone LF for the end of a line; browsers do, so a site that sends it is up.
 LENIENCIES = {"lenient_optional_cr_before_lf": True}
 
@@ -48,8 +52,8 @@ class ResponseReader:
     """
 
     __slots__ = (
-        "_alive", "_body", "_head_only", "_in_body", "_max_body", "_parser", "body_bytes", "capped", "done", "head",
-        "status",
+        "_alive", "_body", "_head_only", "_in_body", "_max_body", "_parser", "_received", "body_bytes", "capped",
+        "done", "head", "status",
     )  # fmt: skip
 
     def __init__(self, max_body: int, head_only: bool = False) -> None:
@@ -60,6 +64,7 @@ class ResponseReader:
         self._in_body = False
         self._body = bytearray()  # not a list: a chunk of two bytes would weigh fifty
         self._max_body = max_body
+        self._received = 0  # since the head
         self.head = b""  # the header sections, and whatever arrived with their last bytes
         self.status = 0
         self.body_bytes = 0
@@ -68,7 +73,9 @@ class ResponseReader:
 
     def feed(self, data: bytes) -> bool:
         """Take what arrived; True when the response is complete, or as much of it as `max_body` allows."""
-        if not self._in_body:
+        if self._in_body:
+            self._received += len(data)
+        else:
             self.head += data
         try:
             self._parser.feed_data(data)
@@ -81,6 +88,9 @@ class ResponseReader:
             pass  # 101: the response is complete, what follows is another protocol
         if len(self.head) > HEAD_MAX_BYTES and self._is_head_too_long():
             raise ProbeError(Reason.PROTOCOL, f"headers longer than {HEAD_MAX_BYTES} bytes")
+        if self._received - self.body_bytes > AROUND_MAX_BYTES + AROUND_EACH * self.body_bytes and not self.done:
+            where = f"after {self.body_bytes} bytes of the body"
+            raise ProbeError(Reason.PROTOCOL, f"chunk extensions or trailers without an end, {where}")
         if self.body_bytes > self._max_body:
             self.status = self.status or self._parser.get_status_code()
             self.capped = self.done = True

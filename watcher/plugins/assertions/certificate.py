@@ -13,6 +13,8 @@ from importlib import import_module
 from time import time
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
+from msgspec import Meta
+
 from watcher import Endpoint, Failure, Match, Options, Reason, Step, hookimpl
 from watcher.match import shown
 from watcher.plugins.assertions._scope import for_tls
@@ -63,7 +65,8 @@ class Wish(Options):
 @hookimpl
 def watcher_options() -> dict[str, Any]:
     """Add the keys `certificate` and `tls_version`."""
-    return {"certificate": Wish, "tls_version": Annotated[Literal["1.2", "1.3"], float]}
+    oldest = Meta(description="The oldest that is good.")
+    return {"certificate": Wish, "tls_version": Annotated[Literal["1.2", "1.3"], oldest, float]}
 
 
 @hookimpl

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 import requests
+from msgspec import Meta
 
 from watcher import Endpoint, Failure, Match, Options, Reason, hookimpl
 from watcher.match import shown
@@ -59,7 +60,8 @@ def matches(value: Match | list[Match]) -> tuple[Match, ...]:
 @hookimpl
 def watcher_options() -> dict[str, Any]:
     """Add the keys `final_url` and `redirects`."""
-    return {"final_url": Annotated[Match | list[Match], matches], "redirects": Redirects}
+    wish = Meta(description="What the URL must be like that redirects lead to; of several wishes each.")
+    return {"final_url": Annotated[Match | list[Match], wish, matches], "redirects": Redirects}
 
 
 @hookimpl

@@ -9,12 +9,14 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import requests
+from msgspec import Meta
 
 from watcher import Endpoint, Failure, Reason, hookimpl
 from watcher.plugins.assertions._scope import WITH_RESPONSE, for_response, scheme
 
 FORM = re.compile(r"(?P<hundreds>[1-9])xx|(?P<first>[1-9]\d\d)(?:-(?P<last>[1-9]\d\d))?", re.IGNORECASE | re.ASCII)
 DEFAULT = ("2xx",)
+GOOD = "Codes, ranges and classes that are good: `200`, `\"400-404\"`, `\"3xx\"`, or a list of them."
 DEFAULT_UNFOLLOWED = ("2xx", "3xx")
 
 Written = int | str | list[int | str]
@@ -46,7 +48,7 @@ def codes(part: str) -> range:
 @hookimpl
 def watcher_options() -> dict[str, Any]:
     """Add the key `status`."""
-    return {"status": Annotated[Written, parts]}
+    return {"status": Annotated[Written, Meta(description=GOOD, extra_json_schema={"default": "2xx"}), parts]}
 
 
 @hookimpl(tryfirst=True)

@@ -18,6 +18,7 @@ from requests.auth import AuthBase
 from requests.utils import to_native_string
 
 from watcher import Endpoint, Options, ProbeError, Reason, Secret, Step, hookimpl
+from watcher.plugins.request._scope import for_request
 
 NTLMSSP = "TlRMTVNT"  # what every NTLM message begins with, in Base64
 
@@ -127,7 +128,7 @@ def watcher_options() -> dict[str, type]:
 @hookimpl(trylast=True)
 def watcher_steps(endpoint: Endpoint) -> ThirdParty | None:
     """Sign after other steps have changed the request."""
-    given = endpoint.options.get("auth")
+    given = for_request(endpoint, "auth")
     if given is None:
         return None
     measured = endpoint.options.get("transport") != "requests" and "proxy" not in endpoint.options

@@ -14,6 +14,7 @@ import requests
 from requests.auth import AuthBase
 
 from watcher import Endpoint, Options, Secret, Step, hookimpl
+from watcher.plugins.credentials._sole import sole
 
 
 class AwsSigV4(Options):
@@ -99,5 +100,5 @@ def watcher_options() -> dict[str, type]:
 @hookimpl(trylast=True)
 def watcher_steps(endpoint: Endpoint) -> Signature | None:
     """Sign after other steps have changed the request."""
-    given = endpoint.options.get("aws_sigv4")
+    given = sole(endpoint, "aws_sigv4")
     return None if given is None else Signature(signer(scope(given, os.environ)))

@@ -6,6 +6,7 @@ import requests
 from requests.auth import HTTPBasicAuth
 
 from watcher import Endpoint, Options, Secret, hookimpl
+from watcher.plugins.credentials._sole import sole
 
 
 class BasicAuth(Options):
@@ -31,6 +32,6 @@ def watcher_options() -> dict[str, type]:
 @hookimpl
 def watcher_prepare(endpoint: Endpoint, request: requests.Request) -> None:
     """Let `requests` write the header; given text it would encode Latin-1, so it is given UTF-8."""
-    given = endpoint.options.get("basic_auth")
+    given = sole(endpoint, "basic_auth")
     if given is not None:
         request.auth = HTTPBasicAuth(given.username.encode(), given.password.encode())

@@ -15,6 +15,7 @@ from typing import ClassVar
 import requests
 
 from watcher import Endpoint, Options, ProbeError, Reason, Secret, Step, hookimpl
+from watcher.plugins.credentials._sole import sole
 
 TOKEN = re.compile(r"[\x21-\x7e]+")  # RFC 6750 allows less, its servers hand out more
 FILE_CAP_BYTES = 65_536
@@ -99,7 +100,7 @@ def watcher_options() -> dict[str, type]:
 @hookimpl
 def watcher_prepare(endpoint: Endpoint, request: requests.Request) -> None:
     """Write the header once: a token that is not in a file costs nothing at a check."""
-    given = endpoint.options.get("bearer")
+    given = sole(endpoint, "bearer")
     if given is not None and given.token is not None:
         request.headers["Authorization"] = f"Bearer {given.token}"
 
@@ -107,5 +108,5 @@ def watcher_prepare(endpoint: Endpoint, request: requests.Request) -> None:
 @hookimpl
 def watcher_steps(endpoint: Endpoint) -> FromFile | None:
     """Look at the file at each check."""
-    given = endpoint.options.get("bearer")
+    given = sole(endpoint, "bearer")
     return None if given is None or given.token_file is None else FromFile(token_file(given.token_file))

@@ -13,6 +13,7 @@ import requests
 from requests.auth import HTTPDigestAuth
 
 from watcher import Endpoint, Options, ProbeError, Reason, Secret, Step, hookimpl
+from watcher.plugins.credentials._sole import sole
 
 QUOTABLE = re.compile(r'[\x20\x21\x23-\x5b\x5d-\x7e]+')  # what may stand between quotation marks as it is
 
@@ -72,5 +73,5 @@ def watcher_options() -> dict[str, type]:
 @hookimpl(trylast=True)
 def watcher_steps(endpoint: Endpoint) -> Answer | None:
     """Answer after other steps have changed the request."""
-    given = endpoint.options.get("digest_auth")
+    given = sole(endpoint, "digest_auth")
     return None if given is None else Answer(Login(given.username, str(given.password)))

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import requests
 
 from watcher import Duration, Endpoint, Options, Secret, Step, hookimpl
+from watcher.plugins.credentials._sole import sole
 from watcher.plugins.credentials._tokens import Question, Tokens, tokens
 
 WAIT_MOST_S = 10.0  # a step may not wait for longer than 15 s
@@ -92,7 +93,7 @@ def watcher_options() -> dict[str, type]:
 @hookimpl
 def watcher_steps(endpoint: Endpoint) -> Authorization | None:
     """Share the token among all endpoints with equal settings."""
-    given = endpoint.options.get("oauth2")
+    given = sole(endpoint, "oauth2")
     if given is None:
         return None
     return Authorization(tokens(question(given)), min(endpoint.timeout_s * 0.9, WAIT_MOST_S))

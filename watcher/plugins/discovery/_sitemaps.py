@@ -13,6 +13,7 @@ import requests
 
 from watcher import Failure
 from watcher.plugins.discovery._entries import Entries
+from watcher.plugins.discovery._timely import Timely
 
 LEVELS_MOST = 3  # an index, an index in it, sitemaps in that; sitemaps.org has two
 SITEMAPS_MOST = 1000
@@ -45,8 +46,10 @@ def walk(first: str, hosts: Sequence[str], timeout_s: float, ca: Path | None = N
     """
     deadline = time.monotonic() + timeout_s
     waiting, seen = deque([(first, 1)]), {first}
-    with requests.Session() as session:
+    with requests.Session() as session, Timely(timeout_s) as adapter:
         session.max_redirects = REDIRECTS_MOST
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
         while waiting:
             url, level = waiting.popleft()
             try:
@@ -99,9 +102,12 @@ def read(session: requests.Session, url: str, deadline: float, ca: Path | None =
             for chunk in response.iter_content(CHUNK_BYTES):
                 entries.feed(chunk)
                 if time.monotonic() > deadline:
-                    raise ValueError("was not read to its end in time; raise timeout")
+                    break
     except OSError as error:  # all of requests' are, and so is a `ca` that is not there
-        raise ValueError(f"cannot be read: {_cause(error)}") from error
+        if time.monotonic() < deadline:
+            raise ValueError(f"cannot be read: {_cause(error)}") from error
+    if time.monotonic() >= deadline:
+        raise ValueError("was not read to its end in time; raise timeout")
     entries.close()
     return entries
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
+import msgspec
 import requests
 
 from watcher import Endpoint, __version__, hookimpl
+from watcher.plugins.request._scope import for_request
 from watcher.transport import MeasuredProber, Prober, SessionProber, route
 
 SCHEMES = ("http://", "https://")
@@ -15,6 +17,7 @@ ALPN = ("http/1.1",)
 METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 9.1
 MAX_BODY_BYTES = 1 << 20
 MAX_REDIRECTS = 10
+TRANSPORT = "Sockets on the kernel's clock, or a plain `requests` session for what only that can do."
 MEASURED_ONLY = ("address", "addresses", "ip_version", "keep_alive", "resolver")
 DEFAULT_HEADERS = {
     "User-Agent": f"watcher/{__version__}",
@@ -45,20 +48,25 @@ def _bytes(value: int) -> int:
 def watcher_options() -> dict[str, Any]:
     """Add what concerns request and connection as a whole."""
     return {
-        "method": Annotated[str, _method],
-        "keep_alive": bool,
-        "follow_redirects": bool,
-        "max_redirects": Annotated[int, _count],
-        "max_body": Annotated[int, _bytes],
-        "transport": Literal["measured", "requests"],
+        "method": Annotated[str, _told("The method of the request; with a body POST.", "GET"), _method],
+        "keep_alive": Annotated[bool, _told("Use one connection for many checks.", False)],
+        "follow_redirects": Annotated[bool, _told("Judge the page that redirects lead to.", True)],
+        "max_redirects": Annotated[int, _told("How many to follow, 50 at most.", MAX_REDIRECTS), _count],
+        "max_body": Annotated[int, _told("Bytes to read of a page, up to 1 GiB.", MAX_BODY_BYTES), _bytes],
+        "transport": Annotated[Literal["measured", "requests"], _told(TRANSPORT, "measured")],
     }
+
+
+def _told(text: str, default: Any) -> msgspec.Meta:
+    """Give what `watcher plugins` says of an option: what it means, and what holds without it."""
+    return msgspec.Meta(description=text, extra_json_schema={"default": default})
 
 
 @hookimpl(tryfirst=True)
 def watcher_prepare(endpoint: Endpoint, request: requests.Request) -> None:
     """Set the method and the default headers, before other plugins change them."""
     options = endpoint.options
-    request.method = options.get("method", "GET")
+    request.method = for_request(endpoint, "method") or "GET"
     connection = {"Connection": "keep-alive" if options.get("keep_alive") else "close"}
     request.headers = DEFAULT_HEADERS | connection | request.headers
 

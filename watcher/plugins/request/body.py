@@ -12,6 +12,7 @@ from typing import Any
 import requests
 
 from watcher import Endpoint, Options, hookimpl
+from watcher.plugins.request._scope import for_request
 
 FILE_CAP_BYTES = 16 * 1024 * 1024
 MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:\s*;[\t\x20-\x7e]*)?", re.ASCII)  # RFC 9110, section 8.3.1
@@ -76,7 +77,7 @@ def watcher_options() -> dict[str, type]:
 @hookimpl
 def watcher_prepare(endpoint: Endpoint, request: requests.Request) -> None:
     """Give the request its body and its Content-Type; without the option `method` it becomes a POST."""
-    body = endpoint.options.get("body")
+    body = for_request(endpoint, "body")
     if body is None:
         return
     media_type = body.type

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import requests
 
 from watcher import Endpoint, Secret, hookimpl
+from watcher.plugins.request._scope import for_request
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 6265, section 4.1.1
 VALUE = re.compile(r"(?:[!-:<-~](?:[ -:<-~]*[!-:<-~])?)?")  # wider than 4.1.1, as browsers are: what can be told apart
@@ -33,6 +34,6 @@ def watcher_options() -> dict[str, Any]:
 @hookimpl
 def watcher_prepare(endpoint: Endpoint, request: requests.Request) -> None:
     """Write the field, in the order of the option; the transport keeps it from other hosts when it is redirected."""
-    given = endpoint.options.get("cookies")
+    given = for_request(endpoint, "cookies")
     if given:
         request.headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in given.items())

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import requests
 
 from watcher import Endpoint, Secret, hookimpl
+from watcher.plugins.request._scope import for_request
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")  # section 5.5
@@ -39,7 +40,7 @@ def watcher_options() -> dict[str, Any]:
 @hookimpl(trylast=True)
 def watcher_prepare(endpoint: Endpoint, request: requests.Request) -> None:
     """Set the fields after every other plugin, whatever case their names were written in."""
-    given = endpoint.options.get("headers")
+    given = for_request(endpoint, "headers")
     if given:
         names = {name.lower() for name in given}
         kept = {name: value for name, value in request.headers.items() if name.lower() not in names}

@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit
 import requests
 
 from watcher import Endpoint, Secret, hookimpl
+from watcher.plugins.request._scope import for_request
 
 Scalar = str | int | float | bool
 Parameters = dict[str, Scalar | list[Scalar]]
@@ -36,7 +37,7 @@ def watcher_options() -> dict[str, Any]:
 @hookimpl
 def watcher_prepare(endpoint: Endpoint, request: requests.Request) -> None:
     """Put the parameters behind the URL's own, in the order of the option."""
-    given = endpoint.options.get("query")
+    given = for_request(endpoint, "query")
     if given:
         parts = urlsplit(request.url)
         both = filter(None, (parts.query, urlencode(given, doseq=True)))

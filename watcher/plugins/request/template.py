@@ -14,10 +14,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from time import time
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import requests
+from msgspec import Meta
 
 from watcher import Endpoint, Step, hookimpl
 
@@ -95,9 +96,9 @@ ESCAPES: dict[str, Escape] = {"text": str, "json": _in_json, "form": _in_url}
 
 
 @hookimpl
-def watcher_options() -> dict[str, type]:
+def watcher_options() -> dict[str, Any]:
     """Add the key `template`."""
-    return {"template": bool}
+    return {"template": Annotated[bool, Meta(description="Fill them in.", extra_json_schema={"default": True})]}
 
 
 @hookimpl(tryfirst=True)

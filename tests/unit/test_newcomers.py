@@ -1,0 +1,44 @@
+"""How endpoints that join are eased in; times are by hand."""
+
+from __future__ import annotations
+
+from watcher.newcomers import Newcomers
+
+SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
+
+
+def test_first_checks_lie_ten_milliseconds_apart_for_ten_seconds() -> None:
+    newcomers = Newcomers()
+    given = [newcomers.first_us(0, MINUTE_US) for _ in range(2000)]
+    assert given[:3] == [10_000, 20_000, 30_000]
+    assert [place for place, first_us in enumerate(given) if first_us is None] == list(range(999, 2000))
+
+
+def test_who_is_checked_soon_anyway_has_no_check_before() -> None:
+    newcomers = Newcomers()
+    given = [newcomers.first_us(0, 5 * SECOND_US) for _ in range(300)]
+    assert given[248] == 2_490_000
+    assert set(given[249:]) == {None}
+
+
+def test_a_lonely_newcomer_is_checked_at_once() -> None:
+    newcomers = Newcomers()
+    newcomers.first_us(0, MINUTE_US)
+    assert newcomers.first_us(SECOND_US, MINUTE_US) == SECOND_US
+
+
+def test_the_load_of_a_crowd_is_no_measure_until_its_first_checks_are_over() -> None:
+    newcomers = Newcomers()
+    for _ in range(2000):
+        newcomers.first_us(0, MINUTE_US)
+    settled = [newcomers.settled(second * SECOND_US) for second in range(1, 30)]
+    assert settled.index(True) == 15  # ten seconds of first checks, five more
+    assert all(settled[15:])
+
+
+def test_a_few_newcomers_change_nothing() -> None:
+    newcomers = Newcomers()
+    for _ in range(100):
+        newcomers.first_us(0, MINUTE_US)
+    assert newcomers.settled(SECOND_US)

@@ -1,0 +1,79 @@
+"""How a worker comes to its agent's id: from the database, or from the copy of the endpoints while that is away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+import gevent
+from gevent.event import Event
+
+from watcher import __version__
+from watcher.errors import DatabaseError
+from watcher.roster_copy import RosterCopy
+from watcher.store import agents
+from watcher.store import connection as store_connection
+from watcher.transport import clock
+
+RETRY_S = 2.0
+
+
+class Arrival:
+    """Registers the agent of one worker.
+
+    Args:
+        location, variant: of the agent.
+        copy: told the id; asked for one where the database does not answer.
+        say: told, in a line, that there is nothing but to wait.
+    """
+
+    def __init__(
+        self, dsn: str, location: str, variant: str, *, copy: RosterCopy, say: Callable[[str], None]
+    ) -> None:
+        self.recalled = False  # the id is that of the copy, and the database has yet to confirm it
+        self._dsn = dsn
+        self._location = location
+        self._variant = variant
+        self._copy = copy
+        self._say = say
+
+    def wait(self, ending: Event) -> int | None:
+        """Give the agent's id; tried until it works, None when the end comes first."""
+        told = False
+        while not ending.is_set():
+            try:
+                self._copy.agent_id = self._register()
+                return self._copy.agent_id
+            except DatabaseError as error:
+                if head := self._copy.head():
+                    self.recalled = True
+                    self._copy.agent_id = head.agent_id
+                    return head.agent_id
+                if not told:
+                    self._say(f"waiting for the database: {error}")
+                    told = True
+                ending.wait(RETRY_S)
+        return None
+
+    def make_up(self) -> None:
+        """Register at last, as soon as the database is back; to be run in a greenlet.
+
+        Raises:
+            DatabaseError: it is another database, so nothing of the copy holds; the copy is deleted.
+        """
+        while True:
+            with contextlib.suppress(DatabaseError):
+                found = self._register()
+                break
+            gevent.sleep(RETRY_S)
+        if found != self._copy.agent_id:
+            self._copy.forget()  # a roster that read the other's table already has made it anew
+            raise DatabaseError("the database is another one than that which the copy of the endpoints came from")
+
+    def _register(self) -> int:
+        connection = store_connection.connect(self._dsn, name="watcher worker", autocommit=True)
+        with contextlib.closing(connection):
+            return agents.register(
+                connection, self._location, os.uname().nodename, self._variant, __version__, clock.source()
+            )
