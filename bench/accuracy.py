@@ -122,7 +122,8 @@ def measure(  # pylint: disable=too-many-arguments,too-many-positional-arguments
     return (
         scheme, f"{delay_ms:g}", f"{share}%", arm, f"{rate:.0f}", f"{reading.rate:.0f}",
         _ms(errors, 50), _ms(errors, 99), _ms(errors, 100), f"{own['p99_us'] / 1e3:.2f}",
-        _ms(sorted(value / 1e3 for value in reading.lag_us), 99), _ms(sorted(value / 1e3 for value in reading.late_us), 99),
+        _ms(sorted(value / 1e3 for value in reading.lag_us), 99),
+        _ms(sorted(value / 1e3 for value in reading.late_us), 99),
         str(reading.missed), str(reading.down),
     )  # fmt: skip
 
@@ -168,7 +169,7 @@ def highest_rate(arm: str, server: Server, scheme: str) -> float:
     return ARMS[arm](server, scheme, 50_000, asked, 10.0).rate
 
 
-TOO_MUCH = {"http": 10_000.0, "https": 1500.0}
+TOO_MUCH = {"http": 6000.0, "https": 1500.0}
 
 
 def watcher(server: Server, scheme: str, delay_us: int, rate: float, seconds: float) -> Reading:

@@ -33,24 +33,29 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=2.0, help="ms that a collection may take")
     options = parser.parse_args()
 
+    begin, end, pauses = measure(options.endpoints, options.interval, options.seconds)
+    window = begin["at_us"] / 1e6, end["at_us"] / 1e6
+    rate = (end["checks"] - begin["checks"]) / (window[1] - window[0])
+    print(f"{options.endpoints} endpoints, {rate:.0f} checks/s, {options.seconds:g} s after loading")
+    longest_ms = report([pause for pause in pauses if window[0] < pause["at"] < window[1]])
+    sys.exit(longest_ms > options.budget)
+
+
+def measure(count: int, interval_s: float, seconds: float) -> tuple[dict, dict, list[dict]]:
+    """Run a worker; give its first and last line of state and what was noted in it."""
     from checks import SERVER, database, worker
     from scale import specs
     from target import nginx
 
     os.sched_setaffinity(0, {SERVER})
-    with nginx(SERVER) as target, database(specs(target, options.endpoints, options.interval)) as (dsn, data_dir):
+    with nginx(SERVER) as target, database(specs(target, count, interval_s)) as (dsn, data_dir):
         noted = data_dir.parent / "pauses"
         program = str(HERE / "pauses.py"), "--inside", str(noted)
         with worker(dsn, data_dir, program=program) as lines:
-            begin = next(line for line in lines if line["endpoints"] == options.endpoints)
+            begin = next(line for line in lines if line["endpoints"] == count)
             begin = next(line for line in lines if line["at_us"] > begin["at_us"] + WARM_S * 1e6)
-            end = next(line for line in lines if line["at_us"] > begin["at_us"] + options.seconds * 1e6)
-        window = begin["at_us"] / 1e6, end["at_us"] / 1e6
-        pauses = [json.loads(line) for line in noted.read_text(encoding="ascii").splitlines()]
-    rate = (end["checks"] - begin["checks"]) / (window[1] - window[0])
-    print(f"{options.endpoints} endpoints, {rate:.0f} checks/s, {options.seconds:g} s after loading")
-    longest_ms = report([pause for pause in pauses if window[0] < pause["at"] < window[1]])
-    sys.exit(longest_ms > options.budget)
+            end = next(line for line in lines if line["at_us"] > begin["at_us"] + seconds * 1e6)
+        return begin, end, [json.loads(line) for line in noted.read_text(encoding="ascii").splitlines()]
 
 
 def report(pauses: list[dict]) -> float:

@@ -17,11 +17,11 @@ from typing import Any, NoReturn
 import click
 
 from watcher import __version__
-from watcher.errors import ConfigError, WatcherError
+from watcher.errors import ConfigError, WatcherError, printable
 
 BUILT_INS = {
     "check": "Probe one URL once and show where the time goes.",
-    "db": "The database: its URL, psql, schema migrations, roles, status.",
+    "db": "The database: its URL, psql, migrations, roles, secrets, status.",
     "demo": "Watch a test server with invented endpoints: works without a network.",
     "endpoints": "The endpoints table: list, show, import, export, enable, disable, remove.",
     "generate": "Write an endpoints file over a test server.",
@@ -172,5 +172,5 @@ def run_guarded(arguments: list[str] | None = None) -> int:
 
 def _fail(lines: list[str], code: int) -> int:
     for line in lines:
-        click.echo(f"watcher: {line}", err=True)
+        click.echo(f"watcher: {printable(line)}", err=True)
     return code

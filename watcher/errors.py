@@ -10,8 +10,12 @@ BOOT_FAILED = 3  # the exit code of a worker that cannot start at all, and would
 def in_one_line(error: BaseException | str) -> str:
     """Give the first line of what an exception says, fit for a log: what cannot be shown is escaped."""
     lines = [line for line in map(str.strip, str(error).splitlines()) if line]
-    first = lines[0] if lines else ""
-    return first if first.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in first)
+    return printable(lines[0]) if lines else ""
+
+
+def printable(text: str) -> str:
+    """Give a text in which nothing moves a terminal's cursor, or turns the direction of writing: that is escaped."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 class WatcherError(Exception):

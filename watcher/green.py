@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from gevent.hub import Hub
-    from psycopg2 import extensions
 
 # Searching 40 pages of 180 KB (24 ms of CPU each) with 1, 2, 4, 10 threads took 1.4, 1.0, 1.0, 2.1 s: they contend for
 # the GIL. On one core the hub came late by 2.5, 2.5, 11, 68 ms (99th percentile).
 OFFLOAD_THREADS = 2
-ANSWER_S = 60.0  # without a byte of it; who is in a hurry has a timeout of its own
 HELD_THREADS_MAX = 16  # beyond them, calls that never come back do hold up the others
 
 Params = ParamSpec("Params")
@@ -25,20 +23,9 @@ def patch() -> None:
     from gevent import monkey
 
     monkey.patch_all()
-    from psycopg2 import extensions
+    from psycogreen.gevent import patch_psycopg
 
-    extensions.set_wait_callback(_wait)
-
-
-def _wait(connection: extensions.connection) -> None:
-    """Wait for the database as psycogreen does, but not for ever: its process may hang while its machine lives."""
-    from psycogreen.gevent import gevent_wait_callback
-    from psycopg2 import OperationalError
-
-    try:
-        gevent_wait_callback(connection, timeout=ANSWER_S)
-    except TimeoutError:
-        raise OperationalError(f"no answer within {ANSWER_S:g} s") from None
+    patch_psycopg()
 
 
 def offload(function: Callable[Params, Value], *args: Params.args, **kwargs: Params.kwargs) -> Value:

@@ -292,8 +292,9 @@ class Keepers:
             if self._ended.is_set():
                 return
             if name in self._spool and name not in self._held and self._is_due(name):
+                began = _now()
                 self._replay_file(link, name)
-                self._pace(rows_of(name))
+                self._pace(rows_of(name), began)
         if self.tally.away:  # and nothing is there to find out by
             link.store(Batch(self._agent_id, 0, [metrics.NOTHING]))
 
@@ -334,11 +335,10 @@ class Keepers:
             self._say(f"{said}; it stays, and is tried again")
         self._refused[name] = Refusal(_now() + pause_s, min(AGAIN_S[1], pause_s * 2), why)
 
-    def _pace(self, rows: int) -> None:
-        """Wait until so many rows were due."""
-        now = _now()
-        self._paid_until = max(now, self._paid_until) + rows / self._replay_rows_s
-        self._ended.wait(max(0.0, self._paid_until - now))
+    def _pace(self, rows: int, began: float) -> None:
+        """Wait until the next rows are due, after so many whose turn began then."""
+        self._paid_until = max(began, self._paid_until) + rows / self._replay_rows_s
+        self._ended.wait(max(0.0, self._paid_until - _now()))
 
 
 def _content(spool: Spool, name: str) -> Batch | WatcherError | OSError:

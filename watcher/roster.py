@@ -15,6 +15,7 @@ import gevent
 import pluggy
 
 from watcher import config, registry
+from watcher.config.sealing import Keyring
 from watcher.errors import ConfigError, DatabaseError, in_one_line
 from watcher.green import offload
 from watcher.leases import Share
@@ -60,6 +61,7 @@ class Roster:
         ledger: where the plugins' time and errors are written down.
         copy: what is on disk of them, for a start without the database.
         data_dir: where the agent remembers what plugins offered.
+        keyring: what decrypts secrets in the table.
     """
 
     def __init__(  # pylint: disable=too-many-arguments
@@ -75,12 +77,14 @@ class Roster:
         ledger: Ledger,
         copy: RosterCopy,
         data_dir: Path | None = None,
+        keyring: Keyring = Keyring(),
     ) -> None:
         self._dsn = dsn
         self._plugins = plugins
         self._types = registry.option_types(plugins)
         if data_dir:
             self._types.recall(data_dir)
+        self._types.keyring = keyring
         self._follower = follower
         self._share = share
         self._location = location

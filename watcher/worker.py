@@ -34,6 +34,7 @@ from watcher import canary, config, registry, witnesses
 from watcher.arrival import Arrival
 from watcher.canary import Canary
 from watcher.config import Accuracy, Agent, Database, Settings, references
+from watcher.config.sealing import Keyring, keyring
 from watcher.descriptors import allow_many
 from watcher.errors import BOOT_FAILED, DatabaseError, WatcherError, in_one_line
 from watcher.gaps import Gap, Gaps
@@ -91,6 +92,12 @@ class Job(msgspec.Struct, frozen=True):
     witnesses: list[str] = []
     canary: str = ""
     embedded: bool = False
+    secret_key: str = ""
+
+    def keyring(self) -> Keyring:
+        """Give the keys of the secrets in the table."""
+        dsn = None if self.embedded else Secret(self.dsn)
+        return keyring(Database(dsn=dsn, secret_key=Secret(self.secret_key) or None), Path(self.data_dir))
 
     def settings(self, plugins: pluggy.PluginManager) -> Settings:
         """Give the settings for the hooks of plugins; a part that cannot be used any more is left out, and told of."""
@@ -168,6 +175,7 @@ class Worker:
             ledger=self._ledger,
             copy=copy,
             data_dir=Path(job.data_dir),
+            keyring=job.keyring(),
         )
         self._keepers: Keepers | None = None
         self._gaps = Gaps(Path(job.data_dir) / "running", job.index, job.of)

@@ -26,6 +26,15 @@ EVERY_5_S = """
 [defaults]
 interval = 5
 """
+TWO_SITES = f"""{AGENT}{EVERY_5_S}
+[[endpoints]]
+name = "page"
+url = "{{site}}/"
+
+[[endpoints]]
+name = "broken"
+url = "{{site}}/status/500"
+"""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]  # watcher with these arguments, to its end
 Write = Callable[[str], Path]  # the text of a configuration into its file

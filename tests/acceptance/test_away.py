@@ -11,19 +11,10 @@ from typing import Any
 
 import psycopg2
 import pytest
-from agent_process import AGENT, EVERY_5_S, AgentProcess, Eventually, Write
+from agent_process import TWO_SITES, AgentProcess, Eventually, Write
 
 from watcher.store import embedded
 
-FILE = f"""{AGENT}{EVERY_5_S}
-[[endpoints]]
-name = "page"
-url = "{{site}}/"
-
-[[endpoints]]
-name = "broken"
-url = "{{site}}/status/500"
-"""
 AWAY = "meanwhile endpoints are checked as the table had them at"
 
 
@@ -62,7 +53,7 @@ def fixture_away(prepared_dir: Path) -> Iterator[Database]:
 @pytest.fixture(name="path")
 def fixture_path(write: Write, away: Database, site: str) -> Path:
     """Write the configuration."""
-    return write(FILE.format(dsn=away.dsn, site=site))
+    return write(TWO_SITES.format(dsn=away.dsn, site=site))
 
 
 def copy_of(path: Path) -> list[dict[str, Any]]:
@@ -116,6 +107,6 @@ def test_an_older_agent_says_that_the_database_is_newer(write: Write, database: 
     with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO watcher_migrations (level, name) VALUES (99, '0099_future.sql')")
         connection.commit()
-    with AgentProcess(write(FILE.format(dsn=database, site=site))) as agent:
+    with AgentProcess(write(TWO_SITES.format(dsn=database, site=site))) as agent:
         assert agent.process.wait(60) == 1
     assert len(agent.said("is at level 99 of the schema")) == 1 and agent.said("install the newer watcher")

@@ -65,7 +65,7 @@ def test_an_agent_ends_in_order_while_its_database_hangs(
             eventually(lambda: measured(server.dsn), PATIENCE_S)
             tell((*backends(server.pid), server.pid), signal.SIGSTOP)
             try:
-                agent.process.send_signal(signal.SIGHUP)  # a chore that waits for the database
+                agent.process.send_signal(signal.SIGHUP)  # makes a chore wait for the database
                 spool = path.parent / "data/spool"
                 eventually(lambda: list(spool.glob("*/*.rows")), PATIENCE_S)
                 assert agent.end() == 0

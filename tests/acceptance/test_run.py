@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from agent_process import AGENT, EVERY_5_S, PATIENCE_S, AgentProcess, Eventually, Write
+from agent_process import PATIENCE_S, TWO_SITES, AgentProcess, Eventually, Write
 
 from watcher import __version__
 from watcher.store import embedded
@@ -20,15 +20,6 @@ from watcher.store.queries import queries
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 
-FILE = f"""{AGENT}{EVERY_5_S}
-[[endpoints]]
-name = "page"
-url = "{{site}}/"
-
-[[endpoints]]
-name = "broken"
-url = "{{site}}/status/500"
-"""
 ANOTHER = """
 [[endpoints]]
 name = "{name}"
@@ -48,7 +39,7 @@ def _query(database: str) -> Query:
 
 def embedded_file(site: str, data_dir: Path) -> str:
     """Give the file with the embedded database in a data directory."""
-    return FILE.format(dsn="", site=site).replace('[database]\ndsn = ""', "").replace('"data"', f'"{data_dir}"')
+    return TWO_SITES.format(dsn="", site=site).replace('[database]\ndsn = ""', "").replace('"data"', f'"{data_dir}"')
 
 
 def stored(agent: AgentProcess) -> int:
@@ -59,7 +50,7 @@ def stored(agent: AgentProcess) -> int:
 
 @pytest.fixture(name="path")
 def _path(write: Write, database: str, site: str) -> Path:
-    return write(FILE.format(dsn=database, site=site))
+    return write(TWO_SITES.format(dsn=database, site=site))
 
 
 @pytest.fixture(name="for_two")
@@ -166,13 +157,13 @@ def test_a_log_that_nobody_reads_any_more_is_no_reason_to_stop(
 
 def test_a_database_that_refuses_ends_it_with_a_line(write: Write, database: str, site: str) -> None:
     wrong = database.replace("/test_", "/missing_")
-    with AgentProcess(write(FILE.format(dsn=wrong, site=site))) as agent:
+    with AgentProcess(write(TWO_SITES.format(dsn=wrong, site=site))) as agent:
         assert agent.process.wait(60) == 1
     assert agent.trouble[-1].startswith("watcher: the database") and "does not exist" in agent.trouble[-1]
 
 
 def test_a_signal_ends_the_wait_for_a_database(write: Write, site: str) -> None:
-    with AgentProcess(write(FILE.format(dsn="postgresql://127.0.0.1:1/watcher", site=site))) as agent:
+    with AgentProcess(write(TWO_SITES.format(dsn="postgresql://127.0.0.1:1/watcher", site=site))) as agent:
         agent.wait_for("127.0.0.1:1/watcher does not answer")
         assert agent.end(signal.SIGINT) == 0
         assert not agent.said("Traceback")
@@ -181,7 +172,7 @@ def test_a_signal_ends_the_wait_for_a_database(write: Write, site: str) -> None:
 def test_a_database_that_comes_late_is_waited_for(write: Write, site: str, data_dir: Path) -> None:
     with embedded.serve(data_dir, lambda line: None) as server:
         dsn = server.dsn
-    with AgentProcess(write(FILE.format(dsn=dsn, site=site))) as agent:
+    with AgentProcess(write(TWO_SITES.format(dsn=dsn, site=site))) as agent:
         agent.wait_for("waiting for it")
         with embedded.serve(data_dir, lambda line: None):
             agent.wait_for("down   broken")

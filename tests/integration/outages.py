@@ -15,6 +15,7 @@ from typing import Any
 import psycopg2
 import pytest
 from free_port import free_port
+from process_tree import processes_of
 from worker_process import Running, put, spec
 
 from watcher.store import migrations
@@ -121,16 +122,6 @@ class Server:
 
 
 DISCONNECT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'watcher'"
-
-
-def processes_of(pid: int) -> list[int]:
-    """Give a process and its children, the process first."""
-    found = [pid]
-    for status in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            if f"\nPPid:\t{pid}\n" in status.read_text(encoding="utf-8"):
-                found.append(int(status.parent.name))
-    return found
 
 
 def copied(server: Server, home: Path, **settings: str) -> Server:

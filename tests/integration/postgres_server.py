@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+import trustme
 from probing import free_ports
 
 from watcher.store import postgres_account, postgres_binaries
@@ -73,3 +75,19 @@ def running(
             yield Running(port, process, home / "log", f"postgresql://postgres@127.0.0.1:{port}/postgres")
         finally:
             process.send_signal(signal.SIGINT)
+
+
+@contextmanager
+def running_with_tls(home: Path, certificate: trustme.LeafCert, eventually: Callable) -> Iterator[Running]:
+    """Run a server with TLS: Debian's, as the wheel's cannot do it."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not found:
+        pytest.skip("no PostgreSQL of Debian's is installed, and the wheel's cannot do TLS")
+    options = cluster(home, found[-1].parent)
+    path = home / "server.pem"
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(path))
+    path.chmod(0o600)
+    shutil.chown(path, *(home.stat().st_uid, home.stat().st_gid))
+    tls = {"ssl": "on", "ssl_cert_file": str(path), "ssl_key_file": str(path)}
+    with running(home, found[-1].parent, options, eventually, **tls) as server:
+        yield server

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from outages import processes_of
+from process_tree import processes_of
 from scripted import answers, page, scripted
 from worker_process import Running, put, query, spec
 
@@ -17,6 +17,13 @@ from watcher.gaps import CUT_SHORT
 from watcher.schedule import phase_us
 from watcher.store import embedded, migrations
 
+TALKATIVE = """
+from watcher import green
+green.patch()
+from watcher import worker
+worker.TELL_S = 0.25
+worker.main()
+"""
 INTERVAL_US = 5_000_000
 ENDPOINTS = 60
 
@@ -35,8 +42,8 @@ def fill(dsn: str, url: str) -> None:
 
 def life(dsn: str, data_dir: Path, eventually, checks: int, **job: object) -> Running:
     """Start a worker and let it make so many checks."""
-    worker = Running(dsn, data_dir, **job)
-    eventually(lambda: worker.last().get("checks", 0) >= checks and len(worker.lines) >= 5, 60)
+    worker = Running(dsn, data_dir, ("-c", TALKATIVE), **job)
+    eventually(lambda: worker.last().get("checks", 0) >= checks and len(worker.lines) >= 12, 60)
     return worker
 
 
@@ -102,7 +109,7 @@ def test_a_worker_that_is_killed_while_the_database_hangs_had_all_but_the_last_s
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)
         began = len(first.lines)
-        eventually(lambda: len(first.lines) >= began + 5, 60)
+        eventually(lambda: len(first.lines) >= began + 14, 60)
         first.process.kill()
         killed_us = time.time_ns() // 1000
         for pid in frozen:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outages import processes_of
+from green_process import run_green
+from process_tree import processes_of
 from worker_process import query
 
 from watcher.agent.folding import Folding
@@ -57,6 +58,29 @@ def test_a_wait_can_be_ended_by_another_thread(server: embedded.Server) -> None:
         threading.Timer(0.2, cut).start()
         with pytest.raises(DatabaseUnavailable), transaction(connection) as cursor:
             cursor.execute("SELECT pg_sleep(60)")
+
+
+GREEN = """
+import os, signal, sys
+import gevent
+from watcher.errors import DatabaseUnavailable
+from watcher.store import connection
+connection.ANSWER_S = 0.3
+held = connection.connect(sys.argv[1], name="green", autocommit=True)
+backend = held.get_backend_pid()
+os.kill(backend, signal.SIGSTOP)
+try:
+    with gevent.Timeout(30), connection.transaction(held) as cursor:
+        cursor.execute("SELECT 1")
+except DatabaseUnavailable as error:
+    print(error)
+finally:
+    os.kill(backend, signal.SIGCONT)
+"""
+
+
+def test_a_green_process_does_not_wait_for_ever_either(server: embedded.Server) -> None:
+    assert "no answer within 0.3 s" in run_green(GREEN, server.dsn)
 
 
 def test_folding_ends_while_the_database_hangs(server: embedded.Server, eventually: Callable[..., Any]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 import trustme
-from postgres_server import Running, cluster, reachable, running
+from postgres_server import Running, cluster, reachable, running, running_with_tls
 from probing import probing
 from scripted import scripted, server_tls, silent
 
@@ -49,18 +49,8 @@ def fixture_server(start: Start) -> Iterator[Running]:
 
 @pytest.fixture(scope="module", name="secure")
 def fixture_secure(public_dir: Path, authority: trustme.CA, eventually: Callable) -> Iterator[Running]:
-    """Run a server with TLS: Debian's."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if not found:
-        pytest.skip("no PostgreSQL of Debian's is installed, and the wheel's cannot do TLS")
-    home, programs = public_dir / "postgres-tls", found[-1].parent
-    options = cluster(home, programs)
-    certificate = home / "server.pem"
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
-    certificate.chmod(0o600)
-    shutil.chown(certificate, *(home.stat().st_uid, home.stat().st_gid))
-    tls = {"ssl": "on", "ssl_cert_file": str(certificate), "ssl_key_file": str(certificate)}
-    with running(home, programs, options, eventually, **tls) as server:
+    """Run a server with TLS."""
+    with running_with_tls(public_dir / "postgres-tls", authority.issue_cert("127.0.0.1"), eventually) as server:
         yield server
 
 

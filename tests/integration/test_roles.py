@@ -1,4 +1,4 @@
-"""What each of the roles may do and may not, on a real server. Roles are the server's: each test has names of its own."""
+"""What each role may do and may not, on a real server. Roles are the server's: each test has names of its own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from itertools import count
 from typing import NamedTuple
 
 import pytest
-from psycopg2.extensions import make_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 from statements import ask
+from test_grafana import DASHBOARD, filled_in
 
 from watcher.config import EndpointSpec
 from watcher.errors import DatabaseError, SchemaOutdated, UsageError
@@ -97,7 +98,7 @@ def test_all_that_is_watchers_is_the_first_roles_and_known(users: Users) -> None
         "SELECT relname, relowner::regrole::name FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         " AND relkind IN ('r', 'p', 'v', 'S')"
         " UNION ALL SELECT proname, proowner::regrole::name FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
-        " UNION ALL SELECT typname, typowner::regrole::name FROM pg_type WHERE typname LIKE 'check\\_%'",
+        " UNION ALL SELECT typname, typowner::regrole::name FROM pg_type WHERE typname ~ '^check_(status|reason)$'",
     )
     assert len(owners) > 25 and {owner for _, owner in owners} == {users.names.migrate}
 
@@ -126,15 +127,22 @@ def test_who_writes_does_all_that_an_agent_does(users: Users) -> None:
 
 def test_who_writes_drops_what_is_too_old_and_nothing_else(users: Users) -> None:
     long_ago = [NOW - timedelta(days=days) for days in (500, 30, 9)]
-    store(users.write, *long_ago, NOW)
+    endpoint = Endpoint(id=1, name="a", url="https://a/")
+    results = [Result(endpoint, int(moment.timestamp() * 1e6), Status.UP) for moment in (*long_ago, NOW)]
     with closing(connect(users.write, name="test", autocommit=True)) as connection:
-        rollups.fold(connection, budget_s=1)
+        metrics.store(connection, [metrics.encode(results)], 1)
+        with transaction(connection) as cursor:
+            for table in ("metrics_minutes", "metrics_hours", "metrics_days"):
+                rollups.make_room(cursor, table, long_ago[0])
         expired = metrics.upkeep(connection, NOW, keep_days=20).expired
         assert expired == tuple(sorted(f"metrics_{moment:%Y%m%d}" for moment in long_ago[:2]))
-        assert all(name.startswith("metrics_hours") for name in rollups.expire(connection, rollups.Keep(hours=20)))
+        dropped = rollups.expire(connection)
+        assert dropped == (f"metrics_minutes_{long_ago[0]:%Y%m%d}", f"metrics_hours_{long_ago[0]:%Y%m}")
+    ask(users.owner, "SELECT watcher_add_partition('metrics_days', now())")
     left = ask(users.owner, "SELECT count(*) FROM metrics")
     assert left == [(2,)]
-    for part in (f"metrics_{NOW:%Y%m%d}", "endpoints", "metrics", f"metrics_days_{NOW:%Y%m}", "metrics_20250231", "x'; --"):
+    today, month = f"metrics_{NOW:%Y%m%d}", f"metrics_days_{NOW:%Y%m}"
+    for part in (today, month, "endpoints", "metrics", "metrics_20250231", "x'; --"):
         with pytest.raises(DatabaseError, match="is no part of the results that is over|out of range"):
             ask(users.write, "SELECT watcher_drop_partition(%s)", part)
     ask(users.owner, "CREATE TABLE metrics_20200101 (of_mine int)")
@@ -147,7 +155,8 @@ def test_who_writes_drops_what_is_too_old_and_nothing_else(users: Users) -> None
 WRITERS_SHALL_NOT = (
     "DROP TABLE metrics", "DROP TABLE metrics_{today}", "ALTER TABLE metrics ADD COLUMN x int", "TRUNCATE metrics",
     "ALTER TABLE endpoints DISABLE TRIGGER ALL", "UPDATE metrics SET status = 'up'", "DELETE FROM metrics",
-    "UPDATE metrics_{today} SET status = 'up'", "DELETE FROM metrics_{today}", "INSERT INTO metrics_{today} DEFAULT VALUES",
+    "UPDATE metrics_{today} SET status = 'up'", "DELETE FROM metrics_{today}",
+    "INSERT INTO metrics_{today} DEFAULT VALUES",
     "DELETE FROM endpoints", "DELETE FROM metrics_days", "DELETE FROM agents", "DELETE FROM rollup_progress",
     "INSERT INTO metrics_late VALUES (now())", "INSERT INTO watcher_migrations VALUES (99, 'x', now())",
     "DELETE FROM watcher_roles", "CREATE TABLE public.mine (x int)", "DROP VIEW endpoint_status", "CREATE SCHEMA mine",
@@ -156,7 +165,8 @@ WRITERS_SHALL_NOT = (
     "ALTER TABLE metrics DETACH PARTITION metrics_{today}",
 )  # fmt: skip
 READERS_SHALL_NOT = (
-    *WRITERS_SHALL_NOT, "INSERT INTO endpoints (name, url) VALUES ('b', 'https://b/')", "UPDATE endpoints SET enabled = false",
+    *WRITERS_SHALL_NOT, "INSERT INTO endpoints (name, url) VALUES ('b', 'https://b/')",
+    "UPDATE endpoints SET enabled = false",
     "SELECT options FROM endpoints", "SELECT * FROM endpoints", "SELECT watcher_drop_partition('metrics_20200101')",
     "SELECT watcher_add_partition('metrics', now())", "SELECT watcher_drop_chunks(1)",
     "INSERT INTO metrics (time, endpoint_id, agent_id, status) VALUES (now(), 1, 1, 'up')", "DELETE FROM agent_health",
@@ -171,6 +181,16 @@ def test_neither_changes_or_drops_what_it_must_not(users: Users, who: str) -> No
     assert ask(users.owner, "SELECT count(*) FROM metrics WHERE status = 'up'") == [(1,)]
 
 
+def test_who_reads_sees_all_that_dashboards_show(users: Users) -> None:
+    store(users.write, NOW)
+    queries = [panel["targets"][0]["rawSql"] for panel in DASHBOARD["panels"]]
+    queries += [variable["query"] for variable in DASHBOARD["templating"]["list"]]
+    for query in queries:
+        ask(users.read, filled_in(query).replace("%%", "%"))
+    for (view,) in ask(users.read, "SELECT viewname FROM pg_views WHERE schemaname = 'public'"):
+        ask(users.read, f"SELECT * FROM {view}")
+
+
 def test_what_runs_as_the_owner_is_not_led_astray_by_its_caller(users: Users) -> None:
     """The function of the trigger looks for metrics_late, the others for metrics: a temporary one is no match."""
     store(users.write, NOW)  # the day is there
@@ -179,13 +199,15 @@ def test_what_runs_as_the_owner_is_not_led_astray_by_its_caller(users: Users) ->
         cursor.execute("CREATE TEMPORARY TABLE metrics (time timestamptz) PARTITION BY RANGE (time)")
         cursor.execute("SET search_path = pg_temp, public")
         cursor.execute(
-            "INSERT INTO public.metrics (time, endpoint_id, agent_id, status) VALUES (now() - interval '3 minutes', 2, 1, 'up')"
+            "INSERT INTO public.metrics (time, endpoint_id, agent_id, status)"
+            " VALUES (now() - interval '3 minutes', 2, 1, 'up')"
         )
         cursor.execute("SELECT count(*) FROM pg_temp.metrics_late")
         assert cursor.fetchone() == (0,)
         cursor.execute("SELECT watcher_add_partition('metrics', '2031-05-01 00:00+00')")
-    found = ask(users.owner, "SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = 'metrics_20310501'::regclass")
-    assert found == [("metrics",)] and ask(users.owner, "SELECT count(*) > 0 FROM metrics_late") == [(True,)]
+    parent = "SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = 'metrics_20310501'::regclass"
+    assert ask(users.owner, parent) == [("metrics",)]
+    assert ask(users.owner, "SELECT count(*) > 0 FROM metrics_late") == [(True,)]
 
 
 def test_rights_that_were_added_are_taken_away(users: Users) -> None:
@@ -222,6 +244,18 @@ def test_the_script_does_the_same(database: str) -> None:
     assert not make(database, names)
 
 
+def test_who_owns_the_database_and_may_create_roles_needs_no_superuser(empty_database: str) -> None:
+    user, name = f"admin_{next(NUMBERS)}", parse_dsn(empty_database)["dbname"]
+    ask(empty_database, f"CREATE ROLE {user} LOGIN CREATEROLE; ALTER DATABASE {name} OWNER TO {user}")
+    admin, names = make_dsn(empty_database, user=user), new_names()
+    migrations.migrate(admin)
+    assert make(admin, names) and not make(admin, names)
+    ask(admin, f"CREATE ROLE {user}_agent LOGIN; GRANT {quoted(names.write)} TO {user}_agent")
+    writer = make_dsn(empty_database, user=f"{user}_agent")
+    store(writer, NOW)
+    refused(writer, "DROP TABLE metrics")
+
+
 def test_who_owned_the_schema_before_goes_on(empty_database: str) -> None:
     user = f"former_{next(NUMBERS)}"
     ask(empty_database, f"CREATE ROLE {user} LOGIN; GRANT ALL ON SCHEMA public TO {user}")
@@ -244,7 +278,8 @@ def test_a_later_migration_is_the_owners_and_grants_what_it_brings(
     monkeypatch.setattr(migrations, "_files", lambda: {**files, newest + 1: late})
     monkeypatch.setattr(roles, "RELATIONS", (*roles.RELATIONS, "metrics_weeks"))
     monkeypatch.setattr(roles, "WRITE", {**roles.WRITE, "metrics_weeks": "INSERT"})
-    with pytest.raises(SchemaOutdated, match=f'run `watcher db migrate` as a member of "{users.names.migrate}"') as caught:
+    remedy = f'run `watcher db migrate` as a member of "{users.names.migrate}"'
+    with pytest.raises(SchemaOutdated, match=remedy) as caught:
         migrations.migrate(users.write)
     assert caught.value.exit_code == 2 and f"at level {newest} of the schema" in str(caught.value)
     assert migrations.migrate(users.migrate) == [f"{newest + 1:04}_more"]
@@ -258,5 +293,5 @@ def test_a_later_migration_is_the_owners_and_grants_what_it_brings(
 def test_who_may_make_no_tables_is_told_who_must(empty_database: str) -> None:
     user = f"nobody_{next(NUMBERS)}"
     ask(empty_database, f"CREATE ROLE {user} LOGIN")
-    with pytest.raises(SchemaOutdated, match="has no tables of watcher's, and this user may not make them"):
+    with pytest.raises(SchemaOutdated, match=r"has no tables of watcher's \(permission denied .*\); run `watcher db"):
         migrations.migrate(make_dsn(empty_database, user=user))

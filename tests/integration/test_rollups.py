@@ -319,8 +319,8 @@ def test_one_agent_at_a_time(database: str, connection: Connection) -> None:
 
 def test_a_fold_that_is_stopped_goes_on_where_it_ended(connection: Connection) -> None:
     store(connection, [result(hour * HOUR_US) for hour in range(-20, 20)])
-    rollups.fold(connection)
-    answers = iter([False] * 7)
+    rollups.fold(connection, stopped=lambda: True)
+    answers = iter([False] * (40 + 7))  # a mark an hour, and hours from the midnight before the first
     assert rollups.fold(connection, stopped=lambda: next(answers, True)).is_behind
     assert 0 < sum(up for (up,) in rows(connection, "metrics_hours", "up").values()) < 40
     fold(connection)

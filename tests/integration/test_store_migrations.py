@@ -16,8 +16,10 @@ from watcher.errors import DatabaseError, DatabaseUnavailable
 from watcher.store import endpoints, migrations
 from watcher.store.connection import connect, transaction
 
-KNOWN = ["0001_endpoints", "0002_metrics", "0003_views", "0004_degraded", "0005_accuracy", "0006_addresses"]
-KNOWN += ["0007_rollups", "0008_accounting", "0009_roles"]
+KNOWN = [
+    "0001_endpoints", "0002_metrics", "0003_views", "0004_degraded", "0005_accuracy",
+    "0006_addresses", "0007_rollups", "0008_accounting", "0009_roles",
+]  # fmt: skip
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema.md"
 
 

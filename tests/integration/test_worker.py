@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
+from process_tree import processes_of
 from scripted import page, request, scripted
 from worker_process import Running, put, query, spec
 
-from watcher.config import EndpointSpec
-from watcher.store import connection as store_connection
-from watcher.store import embedded, endpoints, migrations
+from watcher.store import embedded, migrations
 
 
 @pytest.fixture
@@ -142,16 +139,6 @@ def test_a_database_outage_loses_no_row(site: str, start, eventually, data_dir: 
             " AS gaps WHERE gap > interval '8 seconds'",
         )
         assert not gaps
-
-
-def processes_of(pid: int) -> list[int]:
-    """Give a process and its children."""
-    found = [pid]
-    for status in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            if f"\nPPid:\t{pid}\n" in status.read_text(encoding="utf-8"):
-                found.append(int(status.parent.name))
-    return found
 
 
 def test_a_database_that_hangs_costs_no_row_at_the_end(site: str, start, eventually, data_dir: Path) -> None:

@@ -27,6 +27,7 @@ from watcher.agent.folding import Folding
 from watcher.agent.truth import Truth
 from watcher.canary import FIELD
 from watcher.config import Config, Settings, offers
+from watcher.config.sealing import READABLE
 from watcher.config.options import OptionTypes
 from watcher.errors import ConfigError, DatabaseError, DatabaseUnavailable, EnvironmentProblem
 from watcher.screen import figures
@@ -188,6 +189,7 @@ class Agent:
     def reload(self) -> None:
         """Read the file again and apply the difference; a bad file keeps what runs."""
         self._types.forget_files()
+        keyring = self._types.keyring
         try:
             loaded = config.load(self._path, self._types, registry.settings_types(self._plugins))
         except ConfigError as error:
@@ -196,6 +198,8 @@ class Agent:
             mistakes = figures.counted(len(error.problems), "mistake")
             self.say(f"not reloaded, {mistakes} in {self._path}; what runs goes on as it was")
             return
+        finally:
+            self._types.keyring = keyring  # the workers know no other
         outputs = {output.plugin_name for output in self._plugins.hook.watcher_output.get_hookimpls()}
         for name in differences(self._settings, loaded.settings, outputs):
             self.say(f"{name} has changed; this takes effect after a restart")
@@ -257,7 +261,7 @@ class Agent:
         """Bring the file's endpoints into the table, say what changed, and ask plugins anew for what they find."""
         loaded, source = self._unsynced, self._settings.source
         with closing(connect(self._dsn, name="watcher supervisor")) as connection, patience(connection, PATIENCE_S):
-            synced = endpoints.sync(connection, loaded.endpoints, source)
+            synced = endpoints.sync(connection, config.sealed(loaded.endpoints, self._types), source)
             if not first or synced.removed:
                 self.say(f"{self._path.name}: {synced}")
             if not first:
@@ -266,9 +270,15 @@ class Agent:
                 self.say(line)
             self._discoveries.ask(loaded.settings)
             if first:
+                self._tell_of_readable(loaded.endpoints)
                 self._tell_of_others(sources.counts(connection), {source, *self._discoveries.sources})
         self._unsynced, self._again_at = None, 0.0
         self._discoveries.tend(self._dsn, time.monotonic())
+
+    def _tell_of_readable(self, specs: Iterable[config.EndpointSpec]) -> None:
+        count = 0 if self._types.keyring else sum(self._types.holds_literals(spec.options) for spec in specs)
+        if count:
+            self.say(f"secrets of {figures.counted(count, 'endpoint')} stand readable in the table; {READABLE}")
 
     def _tell_of_others(self, counts: Mapping[str, int], own: set[str]) -> None:
         for source, count in sorted(counts.items()):
@@ -283,6 +293,7 @@ class Agent:
         job = {
             "of": agent.workers,
             "dsn": self._dsn,
+            "secret_key": str(self._settings.database.secret_key or ""),
             "embedded": self._server is not None,
             "data_dir": str(agent.data_dir),
             "location": agent.location,

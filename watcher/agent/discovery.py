@@ -156,7 +156,7 @@ class Discoveries:
         """Bring the endpoints of one source into the table, or give why that may go well another time."""
         specs, whole, clashing = source.union()
         try:
-            synced = endpoints.sync(connection, specs, name, replace=whole)
+            synced = endpoints.sync(connection, config.sealed(specs, self._types), name, replace=whole)
         except DatabaseError as error:
             return error
         except (ConfigError, ValueError) as error:  # what PostgreSQL cannot hold: another try would change nothing

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 
 from watcher.config.settings import Database
 from watcher.errors import DatabaseError
 from watcher.store import rollups
-from watcher.store.connection import Connection, connect
+from watcher.store.connection import connect
 from watcher.store.patience import patience
 
 FOLD_S = 60.0
@@ -36,7 +36,7 @@ class Folding:
         self._due_at = 0.0
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
-        self._connection: Connection | None = None
+        self._cut: Callable[[], None] = lambda: None
         self._failure = ""
 
     def tend(self, dsn: str, now: float) -> None:
@@ -52,18 +52,15 @@ class Folding:
         self._stopping.set()
         if self._thread is None:
             return
-        if connection := self._connection:
-            # it asks the server by another connection, and waits for ever for one that hangs
-            threading.Thread(target=_cancel, args=(connection,), name="folding cancel", daemon=True).start()
+        self._cut()  # not `cancel`, in which psycopg2 holds the GIL for as long as the server does not answer
         self._thread.join(CLOSE_S)
 
     def _fold(self, dsn: str) -> None:
         try:
             with (
                 closing(connect(dsn, name="watcher rollups", autocommit=True)) as connection,
-                patience(connection, PATIENCE_S),
+                patience(connection, PATIENCE_S) as self._cut,
             ):
-                self._connection = connection
                 rollups.fold(connection, self.keep, BUDGET_S, self._stopping.is_set)
         except DatabaseError as error:
             if not self._failure and not self._stopping.is_set():
@@ -73,10 +70,3 @@ class Folding:
             if self._failure:
                 self._say("results are summed up for reports again")
             self._failure = ""
-        finally:
-            self._connection = None
-
-
-def _cancel(connection: Connection) -> None:
-    with suppress(Exception):  # whatever state it is in, libpq says so by some error
-        connection.cancel()

@@ -11,7 +11,7 @@ import click
 from watcher import config
 from watcher.config.documents import Document, Documents
 from watcher.config.options import OptionTypes
-from watcher.errors import ConfigError
+from watcher.errors import ConfigError, printable
 
 
 _DISABLED = "watcher.commands.configured.disabled"
@@ -65,4 +65,4 @@ def disabled(names: Iterable[str] = ()) -> tuple[str, ...]:
 
 def say(line: str) -> None:
     """Tell the user what is no result."""
-    click.echo(f"watcher: {line}", err=True)
+    click.echo(f"watcher: {printable(line)}", err=True)

@@ -15,7 +15,7 @@ from typing import Any
 import click
 import msgspec
 
-from watcher.commands import db_roles
+from watcher.commands import db_roles, db_seal
 from watcher.commands.configured import configured, read, say
 from watcher.config.references import masked
 from watcher.screen import figures
@@ -30,6 +30,7 @@ def command() -> None:
 
 
 command.add_command(db_roles.command)
+command.add_command(db_seal.command)
 
 
 @command.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from watcher.commands.configured import configured, read, say, without_plugins
 from watcher.config.conversion import suggestion
 from watcher.config.options import OptionTypes
 from watcher.config.references import masked
+from watcher.config.sealing import keyring
 from watcher.errors import ConfigError, UsageError, WatcherError
 from watcher.store import database, endpoints, interchange, sources
 from watcher.store.connection import Connection, connect
@@ -99,7 +101,8 @@ def import_command(
         for problem in reading.problems:
             say(f"skipped: {problem}")
         source = source or f"import:{place if place == 'stdin' else os.path.abspath(file.name)}"
-        synced = endpoints.sync(opened.connection, reading.specs, source, replace=replace)
+        specs = config.sealed(reading.specs, opened.types)
+        synced = endpoints.sync(opened.connection, specs, source, replace=replace)
     click.echo(f"{source}: {synced}")
     for name, holder in synced.taken[:NAMED_MOST]:
         say(f'"{_line(name)}" came from {holder} and comes from {source} now')
@@ -114,8 +117,9 @@ def import_command(
 def export(file: Path, path: Path | None, labels: Sequence[str], source: str | None, form: str | None) -> None:
     """Write endpoints as CSV or NDJSON that `import` takes back.
 
-    Values are written as the table holds them: references such as ${PASSWORD} as references, secrets as they are. A
-    file is replaced when all is written, and for its owner alone to read.
+    Values are written as the table holds them: references such as ${PASSWORD} as references, secrets encrypted, to be
+    imported where the key is the same. Without a key secrets are written as they are. A file is replaced when all is
+    written, and for its owner alone to read.
     """
     wanted = Selection(labels=_labels(labels), source=source)
     form = form or ("csv" if str(file) == "-" else _format(str(file)))
@@ -217,6 +221,7 @@ def _opened(path: Path | None) -> Iterator[_Opened]:
     settings, disabled_plugins = read(path)
     types = registry.option_types(registry.plugin_manager(disabled_plugins))
     types.recall(settings.agent.data_dir)
+    types.keyring = keyring(settings.database, settings.agent.data_dir)
     with (
         database(settings, say) as dsn,
         closing(connect(dsn, name="watcher endpoints")) as connection,
@@ -275,7 +280,9 @@ def _format(name: str) -> str:
 def _print_json(rows: Iterable[Row], types: OptionTypes) -> int:
     count = 0
     for row in rows:
-        click.echo(msgspec.json.encode(_shown(row, types)).decode())
+        text = msgspec.json.encode(_shown(row, types)).decode()
+        # C1 controls and what turns the direction of writing are no less the text's when they are escaped
+        click.echo("".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text))
         count += 1
     return count
 
@@ -329,7 +336,12 @@ def _shown(row: Row, types: OptionTypes) -> Row:
 
 def _noting_secrets(rows: Iterable[Row], types: OptionTypes, names: list[str]) -> Iterator[Row]:
     for row in rows:
-        if config.masked(row["options"], types) != row["options"] or masked(row["url"]) != row["url"]:
+        if isinstance(row["options"], Mapping):
+            row = {**row, "options": types.sealed(row["options"])}
+            readable = types.holds_literals(row["options"])
+        else:
+            readable = True
+        if readable or masked(row["url"]) != row["url"]:
             names.append(row["name"])
         yield row
 

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 import click
 
 from watcher import config, registry
-from watcher.commands.configured import disabled
+from watcher.commands.configured import disabled, say
 from watcher.config import Config, EndpointSpec
 from watcher.config.options import OptionTypes
+from watcher.config.sealing import READABLE
 from watcher.config.spec import label
 from watcher.errors import ConfigError
 from watcher.plan import Unusable, compile_plan
@@ -45,6 +46,9 @@ def command(path: Path, as_json: bool, no_plugin: tuple[str, ...]) -> int:
         click.echo(json.dumps({"valid": False, "problems": error.problems}, ensure_ascii=False))
         return error.exit_code
     click.echo(_record(loaded) if as_json else _sentence(path, loaded))
+    count = 0 if types.keyring else sum(types.holds_literals(spec.options) for spec in loaded.endpoints)
+    if count:
+        say(f"secrets of {figures.counted(count, 'endpoint')} will stand readable in the table; {READABLE}")
     return 0
 
 

@@ -14,6 +14,7 @@ from watcher.config.configuration import (
     named_files,
     plugin_settings,
     read,
+    sealed,
     specs,
 )
 from watcher.config.parts import SettingsTypes
@@ -37,5 +38,6 @@ __all__ = [
     "named_files",
     "plugin_settings",
     "read",
+    "sealed",
     "specs",
 ]

@@ -6,13 +6,13 @@ The only module that reads the environment. What it gives is frozen and holds no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from watcher.config import documents, settings
+from watcher.config import documents, sealing, settings
 from watcher.config.conversion import Note, Report
 from watcher.config.documents import Document, Documents
 from watcher.config.options import OptionTypes
@@ -23,6 +23,8 @@ from watcher.errors import ConfigError
 from watcher.models import Endpoint
 
 Types = Mapping[str, tuple[Any, str]]
+
+OWN_SECRETS = frozenset({"WATCHER_DATABASE_DSN", "WATCHER_SECRET_KEY"})
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +71,7 @@ def judged(
     source = f"file:{agent.source or os.path.abspath(files.path)}"
     known = _typed(option_types)
     known.recall(agent.data_dir)
+    known.keyring = sealing.keyring(database, agent.data_dir)
     reading = _Reading(_grammar(known), source, problems)
     reading.add_files(files)
     found = Settings(
@@ -175,6 +178,13 @@ def masked(options: Mapping[str, Any] | str, option_types: Types) -> dict[str, A
     return _typed(option_types).masked(options)
 
 
+def sealed(given: Iterable[EndpointSpec], option_types: OptionTypes) -> Iterator[EndpointSpec]:
+    """Give specs as they shall lie in the table: their secrets encrypted, where there is a key."""
+    for spec in given:
+        options = option_types.sealed(spec.options)
+        yield spec if options is spec.options else msgspec.structs.replace(spec, options=options)
+
+
 class _Reading:
     """Gathers the specs of one source; what they may not share, their names, is checked across all files."""
 
@@ -234,7 +244,25 @@ def _typed(option_types: Types) -> OptionTypes:
 
 
 def _grammar(option_types: Types) -> Grammar:
-    return Grammar(_typed(option_types), os.environ)
+    return Grammar(_typed(option_types), _Others())
+
+
+class _Others(Mapping[str, str]):
+    """The environment as endpoints may refer to it: without watcher's own secrets.
+
+    Else who may write the table could have them sent to a server of theirs.
+    """
+
+    def __getitem__(self, name: str) -> str:
+        if name in OWN_SECRETS:
+            raise KeyError(name)
+        return os.environ[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in os.environ if name not in OWN_SECRETS)
+
+    def __len__(self) -> int:
+        return len([*self])
 
 
 def _reporter(problems: list[str], *where: str) -> Report:

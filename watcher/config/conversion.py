@@ -259,15 +259,23 @@ def files(value: Any, wanted: Any, environ: Mapping[str, str]) -> tuple[str, ...
 def masked(value: Any, wanted: Any = Any) -> Any:
     """Give a raw value as it may be shown: secrets, the passwords in URLs and what a telling key holds are hidden."""
 
-    def hidden(part: Any, kind: Any, place: str) -> Any:
-        if kind is shapes.SecretFile or part is None or isinstance(part, bool):
-            return part
-        telling = references.TELLING.search(place) and Path not in shapes.members(kind)
-        if not isinstance(part, str):  # what can be nothing but a number is none that is kept secret
-            return references.HIDDEN if telling and {str, Any} & {*shapes.members(kind)} else part
-        return references.masked_secret(part) if telling or shapes.hides(kind) else references.masked(part)
+    return changed(value, wanted, "", _hidden)
 
-    return changed(value, wanted, "", hidden)
+
+def is_masked(part: Any, kind: Any, place: str) -> bool:
+    """Tell whether `masked` hides something of a part of this type at this place."""
+    return bool(_hidden(part, kind, place) != part)
+
+
+def _hidden(part: Any, kind: Any, place: str) -> Any:
+    if kind is shapes.SecretFile or part is None or isinstance(part, bool):
+        return part
+    if references.is_sealed(part):
+        return references.HIDDEN
+    telling = references.TELLING.search(place) and Path not in shapes.members(kind)
+    if not isinstance(part, str):  # what can be nothing but a number is none that is kept secret
+        return references.HIDDEN if telling and {str, Any} & {*shapes.members(kind)} else part
+    return references.masked_secret(part) if telling or shapes.hides(kind) else references.masked(part)
 
 
 def secrets(value: Any, wanted: Any, environ: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from watcher.config import conversion, foreign, nesting, offers, references, shapes
+from watcher.config import conversion, foreign, nesting, offers, references, sealing, shapes
 from watcher.config.conversion import Note, Report
 
 CORE_KEYS = ("name", "url", "interval", "timeout", "priority", "enabled", "labels", "locations")
@@ -33,6 +33,7 @@ class OptionTypes(dict[str, tuple[Any, str]]):
         super().__init__(types or {})
         self.absent = frozenset(absent)
         self.former = offers.Offers()
+        self.keyring = sealing.Keyring()
         self._types = shapes.with_files({key: wanted for key, (wanted, _) in self.items()})
         self._with_paths = {key for key, wanted in self._types.items() if shapes.holds_path(wanted)}
         self._files: dict[bytes, tuple[str, ...]] = {}
@@ -40,6 +41,7 @@ class OptionTypes(dict[str, tuple[Any, str]]):
         self._tables: dict[bytes, dict[str, Any]] = {}
         self._values: dict[bytes, Any] = {}
         self._raw: dict[bytes, dict[str, Any]] = {}
+        self._sealed: dict[bytes, dict[str, Any]] = {}
         self._right: dict[bytes, Any] = {}
 
     def recall(self, data_dir: Path) -> None:
@@ -58,6 +60,12 @@ class OptionTypes(dict[str, tuple[Any, str]]):
         table = dict(raw)
         seen = [table]
         note = Note(self._discreet(report, seen, environ))
+        if sealing.MARK in code:
+            table = self.keyring.opened(table, note)
+            seen.append(table)
+            if note.keys:
+                return {}
+        written = table
         if live:
             table = conversion.expand(table, self._types, "", note, environ)
             seen.append(table)
@@ -65,7 +73,7 @@ class OptionTypes(dict[str, tuple[Any, str]]):
             self._diagnose(table, note)
             return {}
         converted = {
-            key: self._value(key, value, live and self._refers(raw.get(key)), note) for key, value in table.items()
+            key: self._value(key, value, live and self._refers(written.get(key)), note) for key, value in table.items()
         }
         if note.keys:
             return {}
@@ -144,6 +152,23 @@ class OptionTypes(dict[str, tuple[Any, str]]):
         else:
             table = conversion.storable(dict(raw), self._types, "", note, directory)
         return table if note.keys else _kept(self._raw, code, table)
+
+    def sealed(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Give a raw table with its secrets encrypted, where there is a key; equal ones as one shared object.
+
+        Raises:
+            EnvironmentProblem: as of `Keyring.sealed`.
+        """
+        if not self.keyring or not raw:
+            return raw
+        code = self._encoder.encode(raw)
+        if code not in self._sealed:
+            _kept(self._sealed, code, self.keyring.sealed(dict(raw), self._types))
+        return self._sealed[code]
+
+    def holds_literals(self, raw: Mapping[str, Any]) -> bool:
+        """Tell whether a secret stands readable in a raw table."""
+        return sealing.holds_literals(dict(raw), self._types)
 
     def files(self, raw: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, ...]:
         """Give the paths of the files that a raw table names; equal ones as one shared object."""

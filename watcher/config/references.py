@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 
 HIDDEN = "***"
+# Begins what `watcher.config.sealing` encrypted. No reference, so an older agent reports it and does not send it.
+SEALED = "${sealed:"
 
 _TOKEN = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_]\w*)(?P<fallback>:-(?:(?!\$\{)[^}])*)?\})?", re.ASCII)
 
@@ -71,6 +73,11 @@ def referenced(text: str, environ: Mapping[str, str]) -> dict[str, str]:
         if token["name"] is not None and environ.get(token["name"]):
             found[environ[token["name"]]] = f"${{{token['name']}}}"
     return found
+
+
+def is_sealed(part: object) -> bool:
+    """Tell whether a raw value was encrypted."""
+    return isinstance(part, str) and part.startswith(SEALED)
 
 
 def masked_secret(text: str) -> str:

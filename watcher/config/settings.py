@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from watcher.config import conversion, foreign, references, shapes
+from watcher.config import conversion, foreign, keys, references, shapes
 from watcher.config.conversion import Note, Report
 from watcher.config.documents import Document
 from watcher.durations import Duration
@@ -31,6 +31,7 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
     """Where results go, and for how long; without a DSN the embedded PostgreSQL under `Agent.data_dir`."""
 
     dsn: Secret | None = None
+    secret_key: Secret | None = None
     keep_days: int = 90
     keep_minute_rollups_days: int = 7
     keep_hour_rollups_days: int = 400
@@ -94,6 +95,7 @@ Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 DATABASE_TYPES: Mapping[str, Any] = shapes.with_files(
     {
         "dsn": Secret,
+        "secret_key": Secret,
         "keep_days": Days,
         "keep_minute_rollups_days": Days,
         "keep_hour_rollups_days": Days,
@@ -142,7 +144,22 @@ def _database(document: Document, environ: Mapping[str, str], report: Report) ->
     wrong = _dsn_fault(given) if given is not None else None
     if wrong and not {"database.dsn", "database.dsn_file"} & set(note.keys):
         note("database.dsn", wrong)
+    if not {"secret_key", "secret_key_file"} & table.keys() and environ.get("WATCHER_SECRET_KEY"):
+        values["secret_key"] = Secret(environ["WATCHER_SECRET_KEY"])
+        note = Note(lambda _, text: report("WATCHER_SECRET_KEY (environment)", text))
+    if wrong := _key_fault(values.get("secret_key")):
+        note("database.secret_key", wrong)
+        del values["secret_key"]
     return Database(dsn=None if given is None else Secret(given), **values)
+
+
+def _key_fault(given: str | None) -> str | None:
+    try:
+        if given is not None:
+            keys.parse(given)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 _USERINFO = re.compile(r"(?P<scheme>postgres(?:ql)?://)(?P<userinfo>(?:\$\{[^}]*\}|[^@/?#])*)(?P<rest>@.*)", re.S)

@@ -125,5 +125,14 @@ SELECT name FROM endpoints
 -- name: set_enabled
 UPDATE endpoints SET enabled = %(enabled)s WHERE id = ANY (%(ids)s) AND enabled <> %(enabled)s RETURNING id;
 
+-- name: all_options
+-- Of removed ones too: they keep their rows.
+SELECT id, name, options FROM endpoints ORDER BY id;
+
+-- name: set_options
+UPDATE endpoints SET options = changed.options
+  FROM json_to_recordset(%(rows)s::json) AS changed (id bigint, options jsonb)
+ WHERE endpoints.id = changed.id AND endpoints.options IS DISTINCT FROM changed.options;
+
 -- name: remove
 UPDATE endpoints SET removed_at = now() WHERE id = ANY (%(ids)s) AND removed_at IS NULL RETURNING id;

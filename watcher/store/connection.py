@@ -25,6 +25,8 @@ Connection = extensions.connection  # for the annotations of those who do not kn
 
 OLDEST_SERVER = 130000  # PostgreSQL 13: pg_current_xact_id and xid8
 
+ANSWER_S = 60.0  # without a byte of it, in a green process; who is in a hurry has a timeout of its own
+
 _RETRY_FIRST_S = 0.25
 _RETRY_LAST_S = 5.0
 _SAY_FIRST_S = 10.0
@@ -184,6 +186,14 @@ _REFUSALS: tuple[tuple[str, str, bool], ...] = (
     ("database .* does not exist", "does not exist; create it (createdb), or check [database] dsn", False),
     ("(no|rejects connection.*) pg_hba.conf entry|pg_hba.conf rejects|(peer|ident) authentication failed",
      "does not let user {user} in from here; allow it in its pg_hba.conf, or check [database] dsn", False),
+    ("certificate verify failed",
+     "has a certificate that sslrootcert does not vouch for ({text}); give its authority's certificate there, or see"
+     " who answers", False),
+    ("does not match host name", "has a certificate of another name ({text}); see who answers, or put its name into"
+     " [database] dsn", False),
+    ("root certificate file .* does not exist",
+     "cannot be verified: the file of sslrootcert is not there ({text})", False),
+    ("server does not support SSL", "offers no TLS, which sslmode demands; set ssl = on there", False),
     ("^invalid ", "cannot be asked for so: {text}; check [database] dsn", False),
     ("too many clients|connection slots", "has no connection to spare; raise its max_connections", True),
     ("starting up|shutting down|recovery mode|not yet accepting", "is starting up or shutting down", True),
@@ -206,8 +216,9 @@ def _refusal(text: str, parameters: Mapping[str, str]) -> DatabaseError:
 # besides lock not available, and a read-only transaction, which is what a demoted primary answers.
 _LATER_CLASSES = frozenset({"08", "40", "53", "57"})
 _LATER_CODES = frozenset({"25006", "55006", "55P03"})
+NOT_ALLOWED = "42501"
 _REMEDIES: Mapping[str, str] = {
-    "42501": "its owner must grant that, or run `watcher db migrate`",
+    NOT_ALLOWED: "its owner must grant that, or run `watcher db migrate`",
     "42P01": "run `watcher db migrate`",
     "42703": "run `watcher db migrate`",
     "42P07": "give watcher a database of its own",
@@ -259,10 +270,23 @@ def _open(parameters: dict[str, Any], timeout_s: float) -> extensions.connection
     if extensions.get_wait_callback() is None:
         return psycopg2.connect(**{**parameters, "connect_timeout": math.ceil(timeout_s)})
     import gevent
+    from psycogreen.gevent import gevent_wait_callback
 
+    if extensions.get_wait_callback() is gevent_wait_callback:
+        extensions.set_wait_callback(_wait)
     # psycogreen's wait takes no notice of connect_timeout.
     with gevent.Timeout(timeout_s, psycopg2.OperationalError("timeout expired")):
         return psycopg2.connect(**_resolved(parameters))
+
+
+def _wait(connection: extensions.connection) -> None:
+    """Wait as psycogreen does, but not for ever: the server's process may hang while its machine lives."""
+    from psycogreen.gevent import gevent_wait_callback
+
+    try:
+        gevent_wait_callback(connection, timeout=ANSWER_S)
+    except TimeoutError:
+        raise psycopg2.OperationalError(f"no answer within {ANSWER_S:g} s") from None
 
 
 def _resolved(parameters: dict[str, Any]) -> dict[str, Any]:

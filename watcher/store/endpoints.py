@@ -9,7 +9,7 @@ import difflib
 import itertools
 import select
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -260,6 +260,27 @@ def enable(connection: extensions.connection, ids: Sequence[int], enabled: bool 
 def remove(connection: extensions.connection, ids: Sequence[int]) -> int:
     """Remove endpoints, which keep their rows and their history, and give how many there were."""
     return _update(connection, "remove", {"ids": list(ids)})
+
+
+def change_options(
+    connection: extensions.connection, change: Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
+) -> int:
+    """Give each endpoint, removed ones too, the options that `change` makes of its name and options; count the changed.
+
+    In one transaction, while no sync is under way. Options that are no table stay.
+    """
+    with transaction(connection) as cursor:
+        cursor.execute(queries("endpoints")["lock_sync"])
+        cursor.execute(queries("endpoints")["all_options"])
+        rows = [
+            {"id": endpoint_id, "options": changed}
+            for endpoint_id, name, options in _fetch(cursor)
+            if isinstance(options, Mapping) and (changed := change(name, options)) != options
+        ]
+        for first in range(0, len(rows), _SPECS):
+            document = msgspec.json.encode(rows[first : first + _SPECS]).decode()
+            cursor.execute(queries("endpoints")["set_options"], {"rows": document})
+    return len(rows)
 
 
 def _update(connection: extensions.connection, query: str, values: Mapping[str, Any]) -> int:

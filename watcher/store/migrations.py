@@ -12,11 +12,11 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 
 import psycopg2
-from psycopg2 import errors, extensions
+from psycopg2 import extensions
 
 from watcher.errors import DatabaseError, SchemaOutdated
 from watcher.store import roles
-from watcher.store.connection import connect, meaning, place, transaction, translated
+from watcher.store.connection import NOT_ALLOWED, connect, meaning, place, transaction, translated
 from watcher.store.queries import queries
 
 OLDEST_TIMESCALEDB = (2, 13)
@@ -81,7 +81,7 @@ def _steps(connection: extensions.connection) -> Iterator[str]:
                 if cursor.fetchone()[0]:
                     cursor.execute(queries("schema")["adopt_endpoints"])
                 return
-            _become_owner(cursor, f"{where} is at level {now} of the schema, this version of watcher needs {max(files)}")
+            _become_owner(cursor, f"{where} is at level {now} of the schema, this watcher needs {max(files)}")
             if now == 0:
                 _require(cursor, where)
                 with _allowed(f"{where} has no tables of watcher's"):
@@ -103,7 +103,8 @@ def _become_owner(cursor: extensions.cursor, why: str) -> None:
         return
     owner, is_owner, is_member, user = found
     if not is_member:
-        raise SchemaOutdated(f'{why}; user "{user}" may not change it: run `watcher db migrate` as a member of "{owner}"')
+        remedy = f'run `watcher db migrate` as a member of "{owner}"'
+        raise SchemaOutdated(f'{why}; user "{user}" may not change it: {remedy}')
     if not is_owner:
         cursor.execute(queries("schema")["become"], {"owner": owner})
 
@@ -112,8 +113,11 @@ def _become_owner(cursor: extensions.cursor, why: str) -> None:
 def _allowed(why: str) -> Iterator[None]:
     try:
         yield
-    except errors.InsufficientPrivilege as error:
-        raise SchemaOutdated(f"{why}, and this user may not make them: run `watcher db migrate` as one who may") from error
+    except psycopg2.Error as error:
+        if error.pgcode != NOT_ALLOWED:
+            raise
+        refusal = str(error).splitlines()[0]
+        raise SchemaOutdated(f"{why} ({refusal}); run `watcher db migrate` as a user who may make them") from error
 
 
 @contextmanager

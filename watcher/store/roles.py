@@ -11,10 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from psycopg2 import errors, extensions, sql
+import psycopg2
+from psycopg2 import extensions, sql
 
 from watcher.errors import DatabaseError, UsageError
-from watcher.store.connection import place, raw_transaction, transaction, translated
+from watcher.store.connection import NOT_ALLOWED, place, raw_transaction, transaction, translated
 from watcher.store.queries import queries
 
 # Besides SELECT on everything, which is what an agent looks at. Who only writes changes and deletes no result.
@@ -79,7 +80,9 @@ def make(connection: extensions.connection, names: Names) -> bool:
                 for statement in _statements(cursor, names):
                     cursor.execute(statement)
                 return _rights(cursor, schema) != before
-        except errors.InsufficientPrivilege as error:
+        except psycopg2.Error as error:
+            if error.pgcode != NOT_ALLOWED:
+                raise
             raise DatabaseError(
                 f"{place(connection.dsn)}: {str(error).splitlines()[0]}; give the DSN of a superuser, or let one run "
                 "what `watcher db roles --sql` prints"
@@ -99,7 +102,8 @@ def _place(cursor: extensions.cursor) -> _Place:
     cursor.execute(queries("roles")["here"])
     found = cursor.fetchone()
     if found is None:
-        raise DatabaseError(f"{place(cursor.connection.dsn)} has no tables of watcher's; run `watcher db migrate` first")
+        where = place(cursor.connection.dsn)
+        raise DatabaseError(f"{where} has no tables of watcher's; run `watcher db migrate` first")
     return _Place(*found)
 
 
@@ -139,6 +143,7 @@ def _fit(cursor: extensions.cursor, here: _Place, names: Names) -> frozenset[str
     for name in (names.write, names.read):
         if there.get(name):
             raise UsageError(f'role "{name}" has rights over the whole server; choose another name')
+    for name in (names.write, names.read):
         for more in {names.migrate, names.write} - {name}:
             if name in there and more in there and _is_member(cursor, name, more):
                 raise UsageError(

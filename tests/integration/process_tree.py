@@ -1,0 +1,16 @@
+"""A process and those that it started."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+
+def processes_of(pid: int) -> list[int]:
+    """Give a process and its children, the process first."""
+    found = [pid]
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            if f"\nPPid:\t{pid}\n" in status.read_text(encoding="utf-8"):
+                found.append(int(status.parent.name))
+    return found
