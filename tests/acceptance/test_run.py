@@ -79,6 +79,14 @@ def test_from_the_file_to_the_rows(for_two: Path, query: Query, eventually: Even
     assert [line.split(" ", 1)[1] for line in agent.trouble] == ["SIGTERM: draining, 15 s at most\n"]
 
 
+def test_the_data_directory_can_hold_the_embedded_database_later(for_two: Path) -> None:
+    with AgentProcess(for_two) as agent:
+        agent.wait_for("down   broken")
+        mode = (for_two.parent / "data").stat().st_mode & 0o777
+        assert mode == (0o711 if os.geteuid() == 0 else 0o700)  # root runs PostgreSQL as another account
+        assert agent.end() == 0, agent.everything()
+
+
 def test_a_reload_applies_the_difference(path: Path, site: str, query: Query, eventually: Eventually) -> None:
     text = path.read_text(encoding="utf-8")
     with AgentProcess(path) as agent:

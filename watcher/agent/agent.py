@@ -158,7 +158,7 @@ class Agent:
         """Hold the data directory: two agents on it would be one agent that checks everything twice."""
         data_dir = self._settings.agent.data_dir
         with embedded.explained(data_dir):
-            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            embedded.make_directory(data_dir, foreign=os.geteuid() == 0)  # it may hold the embedded server one day
             lock = self._stack.enter_context(closing(embedded.Lock(data_dir / "agent.lock")))
         if not lock.acquire():
             raise EnvironmentProblem(

@@ -2,7 +2,7 @@
 
 -- name: lock_schema
 -- One migration at a time; given back at the end of the transaction. 1463899203 ("WATC") is watcher's space of locks:
--- 1 migrations, 2 partitions, 3 sync of endpoints, 4 rollups.
+-- 1 migrations, 2 partitions, 3 sync of endpoints, 4 rollups, 5 moving results into a hypertable.
 SELECT pg_advisory_xact_lock(1463899203, 1);
 
 -- name: create_migrations

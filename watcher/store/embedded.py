@@ -83,7 +83,7 @@ class Server:
         self._say = say
         self._account = postgres_account.choose(data_dir)
         with explained(data_dir):
-            _make_directory(data_dir, self._account.foreign)
+            make_directory(data_dir, self._account.foreign)
             self._owner = Lock(data_dir / "postgres.owner")
         self._turn = threading.Lock()  # `ensure` must not start again what `stop` ends
         self._stopped = False
@@ -407,7 +407,7 @@ _REMEDIES = {
 }
 
 
-def _make_directory(path: Path, foreign: bool) -> None:
+def make_directory(path: Path, foreign: bool) -> None:
     """Make the data directory; one that another account must pass through lets everyone pass, and nobody look."""
     missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     for directory in reversed(missing):

@@ -81,7 +81,7 @@ def _steps(connection: extensions.connection) -> Iterator[str]:
                 if cursor.fetchone()[0]:
                     cursor.execute(queries("schema")["adopt_endpoints"])
                 return
-            _become_owner(cursor, f"{where} is at level {now} of the schema, this watcher needs {max(files)}")
+            become_owner(cursor, f"{where} is at level {now} of the schema, this watcher needs {max(files)}")
             if now == 0:
                 _require(cursor, where)
                 with _allowed(f"{where} has no tables of watcher's"):
@@ -95,7 +95,7 @@ def _steps(connection: extensions.connection) -> Iterator[str]:
         yield file.name.removesuffix(".sql")
 
 
-def _become_owner(cursor: extensions.cursor, why: str) -> None:
+def become_owner(cursor: extensions.cursor, why: str) -> None:
     """Make what follows in the transaction the doing of who owns the schema, as far as there is one."""
     cursor.execute(queries("schema")["owner"])
     found = cursor.fetchone()
@@ -137,10 +137,16 @@ def _require(cursor: extensions.cursor, where: str) -> None:
         raise DatabaseError(f"{where} is encoded in {encoding}; create it with ENCODING 'UTF8'")
     cursor.execute(queries("schema")["timescaledb"])
     enabled = cursor.fetchone()[0]
-    if enabled and tuple(int(part) for part in re.findall(r"\d+", enabled)[:2]) < OLDEST_TIMESCALEDB:
+    if enabled:
+        require_timescaledb(enabled, where)
+
+
+def require_timescaledb(version: str, where: str) -> None:
+    """Refuse a TimescaleDB that is older than `OLDEST_TIMESCALEDB`."""
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_TIMESCALEDB:
         oldest = ".".join(map(str, OLDEST_TIMESCALEDB))
         raise DatabaseError(
-            f"{where} has TimescaleDB {enabled}, {oldest} is needed; ALTER EXTENSION timescaledb UPDATE"
+            f"{where} has TimescaleDB {version}, {oldest} is needed; ALTER EXTENSION timescaledb UPDATE"
         )
 
 

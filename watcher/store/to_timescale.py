@@ -1,0 +1,179 @@
+"""From daily partitions to a hypertable, in place: at once for whoever writes, then a day at a time for what is there.
+
+The first transaction gives the name `metrics` to a hypertable and puts the partitions aside as `metrics_plain`. Each day
+is moved in one of its own, the newest first. So it may be cut short anywhere: the next call goes on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import msgspec
+import psycopg2
+from psycopg2 import extensions, sql
+
+from watcher.errors import DatabaseError
+from watcher.store import migrations, roles
+from watcher.store.connection import connect, place, raw_transaction, transaction, translated
+from watcher.store.queries import queries
+
+COMPRESSED = "timescale"  # the licence under which TimescaleDB compresses
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """What one call did: whether it made the hypertable, how many days it moved, and how many rows those had."""
+
+    switched: bool = False
+    days: int = 0
+    rows: int = 0
+
+
+def to_timescale(dsn: str, say: Callable[[str], None] = lambda line: None) -> Moved:
+    """Keep `metrics` as a hypertable from now on, with all rows that there are; nothing is done where it is one.
+
+    The database must be at the newest level. Agents go on: they wait for a moment, at the switch.
+
+    Raises:
+        DatabaseError: the server has no TimescaleDB, or an old one, or something reads `metrics` that cannot be led over.
+        DatabaseUnavailable: somebody holds a lock for long, or the connection breaks; the next call goes on.
+    """
+    require(dsn)
+    with closing(connect(dsn, name="watcher to timescale", autocommit=True)) as connection, translated(connection):
+        if not _row(connection, "try_lock")[0]:
+            raise DatabaseError(f"{place(dsn)}: results are being moved by another `watcher db migrate --to-timescale`")
+        is_plain, is_halfway = _row(connection, "state")
+        if is_plain:
+            _switch(connection)
+            say("new results go into the hypertable; moving what there is, the newest day first")
+        licence = _row(connection, "timescaledb")[3]
+        days, rows = _move(connection, licence, say) if is_plain or is_halfway else (0, 0)
+        return Moved(is_plain, days, rows)
+
+
+def require(dsn: str) -> None:
+    """Enable TimescaleDB in the database.
+
+    Raises:
+        DatabaseError: it is not there, not loaded, too old, or we may not.
+    """
+    where = place(dsn)
+    # A connection of its own: the extension must come first in a session.
+    with closing(connect(dsn, name="watcher to timescale", autocommit=True)) as connection, translated(connection):
+        enabled, available, is_loaded, _ = _row(connection, "timescaledb")
+        if not enabled and not available:
+            raise DatabaseError(
+                f"{where}: the server has no TimescaleDB; install it there (the embedded server cannot have it), or stay"
+                " with daily partitions: nothing was changed"
+            )
+        if not enabled and not is_loaded:
+            raise DatabaseError(
+                f"{where}: the server does not load TimescaleDB {available}; set shared_preload_libraries ="
+                " 'timescaledb' in its postgresql.conf and restart it; nothing was changed"
+            )
+        migrations.require_timescaledb(enabled or available, where)
+        if not enabled:
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(queries("schema")["enable_timescaledb"])
+            except psycopg2.Error as error:
+                raise DatabaseError(
+                    f"{where} does not enable TimescaleDB ({str(error).splitlines()[0]}); run CREATE EXTENSION"
+                    " timescaledb there as a superuser; nothing was changed"
+                ) from error
+
+
+def _switch(connection: extensions.connection) -> None:
+    """Put a hypertable into the place of the partitioned table: the same columns, indexes, trigger, rights and views."""
+    where = place(connection.dsn)
+    with raw_transaction(connection) as cursor:
+        cursor.execute(queries("schema")["lock_schema"])
+        migrations.become_owner(cursor, f"{where} is to keep its results in a hypertable")
+        cursor.execute(queries("timescale")["hold_rollups"])
+        cursor.execute(queries("timescale")["lock"])
+        cursor.execute(queries("timescale")["unmovable"])
+        if names := ", ".join(name for (name,) in cursor.fetchall()):
+            raise DatabaseError(
+                f"{where}: {names} depends on metrics and cannot be led over to a hypertable; drop it, and make it again"
+                " afterwards; nothing was changed"
+            )
+        found = {query: _rows(cursor, query) for query in ("indexes", "triggers", "grants", "views")}
+        cursor.execute(queries("timescale")["rename"])
+        for index, _ in found["indexes"]:
+            renamed = sql.Identifier(index.replace("metrics", "metrics_plain", 1))
+            cursor.execute(_about("rename_index", index=sql.Identifier(index), renamed=renamed))
+        cursor.execute(queries("timescale")["hypertable"])
+        for definition in [index[1] for index in found["indexes"]] + [trigger for (trigger,) in found["triggers"]]:
+            cursor.execute(definition)
+        for grantee, privilege, is_grantable in found["grants"]:
+            option = sql.SQL("WITH GRANT OPTION" if is_grantable else "")
+            cursor.execute(_about("grant", privilege=sql.SQL(privilege), grantee=sql.SQL(grantee), option=option))
+        for view, definition, options, _ in found["views"]:
+            about = {"view": view, "definition": definition, "options": options}  # in the server's own words
+            cursor.execute(_about("replace_view", **{name: sql.SQL(text) for name, text in about.items()}))
+        if _rows(cursor, "timescaledb")[0][3] == COMPRESSED:  # after the indexes, see sql/migrations/0002
+            cursor.execute(queries("timescale")["compress"])
+        cursor.execute(queries("timescale")["note"])
+        roles.grant(cursor)
+
+
+def _move(connection: extensions.connection, licence: str, say: Callable[[str], None]) -> tuple[int, int]:
+    """Move the days that are left and give how many there were, and their rows."""
+    with raw_transaction(connection) as cursor:
+        days = _rows(cursor, "days")
+        columns = sql.SQL(_rows(cursor, "columns")[0][0])
+    moved = rows = 0
+    for left, (partition, day) in zip(range(len(days) - 1, -1, -1), days, strict=True):
+        count = _move_day(connection, partition, day, columns)
+        if licence == COMPRESSED:
+            _compress(connection)
+        if count:
+            moved, rows = moved + 1, rows + count
+            say(f"{day}: {count:,} rows; {left} to go")
+    with raw_transaction(connection) as cursor:
+        migrations.become_owner(cursor, "")
+        cursor.execute(_about("drop", partition=sql.Identifier("metrics_plain")))
+        cursor.execute(queries("metrics")["leftovers"])  # days that had expired, and whose removal was cut short
+        for (name,) in cursor.fetchall():
+            cursor.execute(_about("drop", partition=sql.Identifier(name)))
+    return moved, rows
+
+
+def _move_day(connection: extensions.connection, partition: str, day: date, columns: sql.SQL) -> int:
+    since = datetime.combine(day, time(), UTC)
+    with raw_transaction(connection) as cursor:
+        migrations.become_owner(cursor, "")
+        cursor.execute(queries("timescale")["hold_rollups"])
+        cursor.execute(queries("timescale")["has_late"], {"since": since, "until": since + timedelta(days=1)})
+        has_late = cursor.fetchone()[0]
+        cursor.execute(_about("move", partition=sql.Identifier(partition), columns=columns))
+        count = cursor.rowcount
+        if not has_late:
+            cursor.execute(queries("timescale")["unmark"])
+        cursor.execute(_about("drop", partition=sql.Identifier(partition)))
+    return count
+
+
+def _compress(connection: extensions.connection) -> None:
+    """Compress what is old enough: a day at a time takes no more room than it must."""
+    with transaction(connection) as cursor:
+        migrations.become_owner(cursor, "")
+        for (chunk,) in _rows(cursor, "uncompressed"):
+            cursor.execute(queries("timescale")["compress_chunk"], {"chunk": chunk})
+
+
+def _rows(cursor: extensions.cursor, query: str) -> list[tuple[Any, ...]]:
+    cursor.execute(queries("timescale")[query])
+    return cursor.fetchall()
+
+
+def _row(connection: extensions.connection, query: str) -> tuple[Any, ...]:
+    with raw_transaction(connection) as cursor:
+        return _rows(cursor, query)[0]
+
+
+def _about(query: str, **parts: sql.Composable) -> sql.Composed:
+    return sql.SQL(queries("timescale")[query]).format(**parts)
