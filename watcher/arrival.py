@@ -10,13 +10,14 @@ import gevent
 from gevent.event import Event
 
 from watcher import __version__
-from watcher.errors import DatabaseError
+from watcher.errors import DatabaseError, DatabaseUnavailable
 from watcher.roster_copy import RosterCopy
 from watcher.store import agents
 from watcher.store import connection as store_connection
 from watcher.transport import clock
 
 RETRY_S = 2.0
+REGISTER_S = 15.0  # for a database that lets us in and then is silent
 
 
 class Arrival:
@@ -72,8 +73,10 @@ class Arrival:
             raise DatabaseError("the database is another one than that which the copy of the endpoints came from")
 
     def _register(self) -> int:
-        connection = store_connection.connect(self._dsn, name="watcher worker", autocommit=True)
-        with contextlib.closing(connection):
-            return agents.register(
-                connection, self._location, os.uname().nodename, self._variant, __version__, clock.source()
-            )
+        late = DatabaseUnavailable(f"{store_connection.place(self._dsn)}: no answer within {REGISTER_S:g} s")
+        with gevent.Timeout(REGISTER_S, late):
+            connection = store_connection.connect(self._dsn, name="watcher worker", autocommit=True)
+            with contextlib.closing(connection):
+                return agents.register(
+                    connection, self._location, os.uname().nodename, self._variant, __version__, clock.source()
+                )

@@ -54,22 +54,16 @@ class Gaps:
         self.untold: list[Gap] = []
 
     def begin(self, now_us: int) -> list[Gap]:
-        """Note that the worker runs, and give the gaps before."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        gaps: set[Gap] = set()
-        leftover = [path for path in sorted(self._directory.glob("*.json")) if self._is_ours(path)]
-        for path in leftover:
-            life = jsonfile.read(path, Life)
-            if life is None:  # cut short itself, or of another version
-                life = Life(int(path.stat().st_mtime * 1e6))
-            gaps.update(life.gaps)
-            if life.began_us is not None:
-                gaps.add((life.began_us, now_us))
-        self._began_us, self.untold = now_us, sorted(gaps)[-GAPS_MOST:]
-        self._write()
-        for path in leftover:
-            if path != self._path:
-                path.unlink()
+        """Note that the worker runs, and give the gaps before. A disk that refuses costs the account, never a check."""
+        self._began_us = now_us
+        with contextlib.suppress(OSError):
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            leftover = [path for path in sorted(self._directory.glob("*.json")) if self._is_ours(path)]
+            self.untold = _gaps_before(leftover, now_us)
+            self._write()
+            for path in leftover:
+                if path != self._path:
+                    path.unlink()
         return self.untold
 
     def _is_ours(self, path: Path) -> bool:
@@ -100,17 +94,19 @@ class Gaps:
                 say(f"{CUT_SHORT}; {count:,} checks were not made or are lost: status missed, reason suspended")
             self.untold.remove(gap)
             gevent.sleep(SAFE_S)  # if we, too, are cut short now, the next one tells it again
-            self._write()
+            with contextlib.suppress(OSError):
+                self._write()
 
     def end(self) -> None:
         """Note an end in order."""
         if self._began_us is None:
             return
         self._began_us = None
-        if self.untold:
-            self._write()
-        else:
-            self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if self.untold:
+                self._write()
+            else:
+                self._path.unlink(missing_ok=True)
 
     def _write(self) -> None:
         jsonfile.write(self._path, Life(self._began_us, self.untold))
@@ -124,6 +120,19 @@ class Checks(Protocol):
 
 
 Last = Callable[[list[int], Gap], Mapping[int, int]]
+
+
+def _gaps_before(paths: list[Path], now_us: int) -> list[Gap]:
+    """Give the gaps that files tell of, the latest of them, in order."""
+    gaps: set[Gap] = set()
+    for path in paths:
+        life = jsonfile.read(path, Life)
+        if life is None:  # cut short itself, or of another version
+            life = Life(int(path.stat().st_mtime * 1e6))
+        gaps.update(life.gaps)
+        if life.began_us is not None:
+            gaps.add((life.began_us, now_us))
+    return sorted(gaps)[-GAPS_MOST:]
 
 
 def _tell(gap: Gap, ends: Mapping[int, int], checks: Checks, last: Last, room: Callable[[], bool]) -> int:

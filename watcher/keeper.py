@@ -24,6 +24,7 @@ from watcher.tally import Tally
 REPLAY_ROWS_S = 100_000  # at most: the checks come first, and the database has others to serve
 AGAIN_S = (30.0, 3600.0)  # for a file that the database refused: first, and at most
 LOOK_S = 1.0  # for files, at least so often
+BREATH_FILES = 500
 
 
 class Buffer:
@@ -161,7 +162,7 @@ class Keepers:
     @property
     def recovering(self) -> bool:
         """Whether rows of an earlier run wait, which may yet be stored."""
-        return bool(self._recovering - self._refused.keys())
+        return not self._recovering <= self._refused.keys()
 
     def finish(self, timeout_s: float) -> None:
         """Drain what is left and end: into the database if that takes no longer than half the time, else to disk."""
@@ -288,9 +289,11 @@ class Keepers:
                     continue  # the link said so
 
     def _replay_files(self, link: Link) -> None:
-        for name in self._spool.files():
+        for number, name in enumerate(self._spool.files()):
             if self._ended.is_set():
                 return
+            if number % BREATH_FILES == 0:  # they may be 100,000, and none of them due
+                gevent.sleep(0)
             if name in self._spool and name not in self._held and self._is_due(name):
                 began = _now()
                 self._replay_file(link, name)
@@ -331,7 +334,7 @@ class Keepers:
     def _put_off(self, name: str, said: str, why: str) -> None:
         """Try a file again later; what is said of one is not said of the next."""
         pause_s = self._refused[name].pause_s if name in self._refused else AGAIN_S[0]
-        if name not in self._refused and why not in {refusal.why for refusal in self._refused.values()}:
+        if name not in self._refused and not any(refusal.why == why for refusal in self._refused.values()):
             self._say(f"{said}; it stays, and is tried again")
         self._refused[name] = Refusal(_now() + pause_s, min(AGAIN_S[1], pause_s * 2), why)
 

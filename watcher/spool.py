@@ -181,6 +181,11 @@ def rows_of(name: str) -> int:
     return int(named[1]) if named else 0
 
 
+def written_at(name: str) -> float | None:
+    """Give when a file was written, in seconds since the epoch, by its name; None when that is not one of ours."""
+    return int(name.partition("-")[0]) / 1e9 if _NAME.fullmatch(name) else None
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size

@@ -139,7 +139,7 @@ class Watch:
             watched = self._watched[plan.endpoint.id] = Watched(plan)
             self._weigh(watched, 1)
             if self.counts.born is not None:
-                self.counts.born[watched.endpoint_id] = now_us
+                self.counts.born.setdefault(watched.endpoint_id, now_us)  # it may have been here before
             self._schedule.add(watched, now_us, self._newcomers.first_us(now_us, watched.interval_us))
             return
         watched.plan.close()

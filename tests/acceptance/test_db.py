@@ -212,12 +212,20 @@ def test_migrate_says_what_it_did(config: Path) -> None:
     assert "nothing to do" in second.stdout and "applied" not in second.stdout
 
 
+def test_a_hypertable_needs_timescaledb(database: str, tmp_path: Path) -> None:
+    ended = db(remote(tmp_path, database), "migrate", "--to-timescale")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "the server has no TimescaleDB; install it there" in ended.stderr and "nothing was changed" in ended.stderr
+    assert json.loads(db(remote(tmp_path, database), "status", "--json").stdout)["storage"] == "partitions"
+
+
 def test_status_before_and_after_the_first_migration(config: Path, prepared_dir: Path, dsn: str) -> None:
     before = json.loads(db(config, "status", "--json").stdout)
     assert (before["level"], before["storage"], before["metrics"]) == (0, None, None)
     assert "run: watcher db migrate" in db(config, "status").stdout
     db(config, "migrate")
-    for name, content in (("0/1.rows", b"12345"), ("1/2.rows", b"123"), ("1/0.bad", b"?")):
+    names = ("0/01769860800000000000-7-1-5000.rows", "1/01769860801000000000-7-1-7.rows")
+    for name, content in ((names[0], b"12345"), (names[1], b"123"), ("1/0.bad", b"?")):
         (prepared_dir / "spool" / name).parent.mkdir(parents=True, exist_ok=True)
         (prepared_dir / "spool" / name).write_bytes(content)
     with embedded.serve(prepared_dir, lambda line: None):
@@ -236,11 +244,12 @@ def test_status_before_and_after_the_first_migration(config: Path, prepared_dir:
     assert after["level"] == after["newest_level"] > 0
     assert (after["storage"], after["parts"], after["timescaledb"]) == ("partitions", 2, None)
     assert after["metrics"]["rows"] == 1000
-    assert after["metrics"]["size_bytes"] > 50_000
+    assert after["metrics"]["size_bytes"] > after["metrics"]["index_bytes"] > 30_000
+    assert (after["compressed"], after["unmoved"], after["rollups"]["rows"]) == (None, 0, 0)
     assert after["oldest_at"] == 1769860800  # date -u -d 2026-01-31T12:00:00Z +%s
-    assert after["spool"] == {"files": 2, "size_bytes": 8, "damaged": 1}
+    assert after["spool"] == {"files": 2, "rows": 5007, "size_bytes": 8, "oldest_at": 1769860800.0, "damaged": 1}
     assert "about 1,000 rows" in text and "in 2 partitions" in text and "2026-01-31T12:00:00Z" in text
-    assert "2 files, 8 B, 1 damaged file set aside" in text
+    assert "2 files, 8 B, 5,007 rows, the oldest of 2026-01-31T12:00:00Z, 1 damaged file set aside" in text
 
 
 def test_database_that_does_not_answer_is_one_line(tmp_path: Path) -> None:

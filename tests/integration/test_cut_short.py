@@ -41,8 +41,8 @@ def fill(dsn: str, url: str) -> None:
 
 
 def life(dsn: str, data_dir: Path, eventually, checks: int, **job: object) -> Running:
-    """Start a worker and let it make so many checks."""
-    worker = Running(dsn, data_dir, ("-c", TALKATIVE), **job)
+    """Start a worker that sheds nothing, as a busy machine would have it, and let it make so many checks."""
+    worker = Running(dsn, data_dir, ("-c", TALKATIVE), max_lag_s=10.0, max_late_s=10.0, **job)
     eventually(lambda: worker.last().get("checks", 0) >= checks and len(worker.lines) >= 12, 60)
     return worker
 

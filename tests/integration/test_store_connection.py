@@ -251,3 +251,60 @@ def test_green_a_server_that_says_nothing_ends_the_connect_in_time() -> None:
         )
         port = listener.getsockname()[1]
     assert printed == f"the database at localhost:{port}/watcher did not answer in time\n"
+
+
+def test_green_a_first_host_that_says_nothing_leaves_time_for_the_second(database: str) -> None:
+    there = psycopg2.extensions.parse_dsn(database)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        dsn = as_user(database, host=f"127.0.0.1,{there['host']}", port=f"{port},{there.get('port', 5432)}")
+        printed = run_green(
+            """
+            import sys
+            from watcher.store.connection import connect
+            connection = connect(sys.argv[1] + " target_session_attrs=read-write", name="test", timeout_s=20.0)
+            print(connection.info.host)
+            """,
+            dsn,
+        )
+    assert printed == f"{there['host']}\n"
+
+
+def test_green_of_several_hosts_the_one_that_refuses_is_told_of(guarded: str) -> None:
+    there = psycopg2.extensions.parse_dsn(guarded)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ports = f"{there.get('port', 5432)},{listener.getsockname()[1]}"
+    dsn = as_user(guarded, host=f"{there['host']},127.0.0.1", port=ports, user="locked", password="x")
+    printed = run_green(
+        """
+        import sys
+        from watcher.errors import DatabaseError
+        from watcher.store.connection import connect
+        try:
+            connect(sys.argv[1], name="test")
+        except DatabaseError as error:
+            print(type(error).__name__, error)
+        """,
+        dsn,
+    )
+    assert printed.startswith("DatabaseError ")
+    assert 'refused the password for user "locked"' in printed
+
+
+def test_green_a_transaction_that_nobody_goes_on_with_keeps_nobody_from_its_rows(database: str) -> None:
+    printed = run_green(
+        """
+        import sys
+        from watcher.store import connection as store
+        store.IDLE_S = 0.5
+        row = "INSERT INTO agents (location, host, variant, version, clock) VALUES ('here', 'host', '', '1', 'tsc')"
+        cut_off = store.connect(sys.argv[1], name="test")
+        cut_off.cursor().execute(row)
+        with store.transaction(store.connect(sys.argv[1], name="test")) as cursor:
+            cursor.execute("SET lock_timeout = '30s'")
+            cursor.execute(row)
+        print("stored")
+        """,
+        database,
+    )
+    assert printed == "stored\n"

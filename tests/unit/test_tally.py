@@ -252,3 +252,31 @@ def test_what_cannot_be_used_is_said_and_counted_and_the_rest_is_stored(
     bench.wait(0.05)
     assert len(bench.said) == 3
     bench.keepers.finish(0.1)
+
+
+def test_a_look_at_many_files_that_are_not_due_lets_others_have_their_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "AGAIN_S", (60.0, 60.0))
+    monkeypatch.setattr(keeper, "BREATH_FILES", 5)
+    spool = Spool(tmp_path)
+    for time_us in range(1, 31):
+        assert spool.write(Batch(1, 1, [metrics.encode([Result(ENDPOINT, time_us, Status.UP)])]))
+    bench = Bench(tmp_path, monkeypatch, ONCE)
+    bench.database.way = "not these"
+    with gevent.Timeout(30):
+        while bench.keepers.recovering:
+            gevent.sleep(0.001)
+    turns = []
+
+    def others() -> None:
+        while True:
+            turns.append(1)
+            gevent.sleep(0)
+
+    ticker = gevent.spawn(others)
+    bench.keepers._replay_files(link.Link("", "", bench.keepers.tally, print))  # pylint: disable=protected-access  # one look
+    ticker.kill()
+    assert len(turns) >= 5
+    assert bench.keepers.tally.spooled == 30
+    bench.keepers.finish(1.0)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
-from watcher.commands import db_roles, db_seal
+from watcher.commands import db_roles, db_seal, db_status
 from watcher.commands.configured import configured, read, say
 from watcher.config.references import masked
-from watcher.screen import figures
-from watcher.spool import SUFFIX
 
 SECOND_S = 1.0
 
@@ -31,6 +27,7 @@ def command() -> None:
 
 command.add_command(db_roles.command)
 command.add_command(db_seal.command)
+command.add_command(db_status.command)
 
 
 @command.command()
@@ -72,7 +69,7 @@ def psql(path: Path | None, arguments: Sequence[str]) -> int:
             return _without_psql(dsn, arguments)
         sys.stdout.flush()
         os.execve(program, [str(program), *arguments], environment(dsn))
-    with embedded.serve(settings.agent.data_dir, _say_progress) as server:
+    with embedded.serve(settings.agent.data_dir, db_status.say_progress) as server:
         if program is None:
             return _without_psql(server.dsn, arguments)
         environ = embedded_environment(server.dsn, server.programs)
@@ -81,42 +78,28 @@ def psql(path: Path | None, arguments: Sequence[str]) -> int:
 
 @command.command()
 @configured
-def migrate(path: Path | None) -> None:
-    """Bring the database's schema to this version; an agent does so itself when it starts."""
-    from watcher.store import migrations, serving
+@click.option("--to-timescale", "to_hypertable", is_flag=True, help="Keep results in a TimescaleDB hypertable.")
+def migrate(path: Path | None, to_hypertable: bool) -> None:
+    """Bring the database's schema to this version; an agent does so itself when it starts.
+
+    With --to-timescale the daily partitions become a hypertable, all results kept. Agents go on meanwhile. When it is
+    cut short, run it again: it goes on where it ended.
+    """
+    from watcher.store import migrations, serving, to_timescale
 
     with serving(read(path)[0], say) as dsn:
+        if to_hypertable:
+            to_timescale.require(dsn)  # what cannot be shall change nothing
         applied = migrations.migrate(dsn, say)
+        moved = to_timescale.to_timescale(dsn, say) if to_hypertable else None
     for name in applied:
         click.echo(f"applied {name}")
-    if not applied:
+    if moved and (moved.switched or moved.is_continued):
+        click.echo(f"results are in a hypertable: {moved.rows:,} rows of {moved.days:,} days were moved")
+    elif moved:
+        click.echo("results are in a hypertable already, nothing to move")
+    elif not applied:
         click.echo(f"the database is at level {migrations.newest()}, nothing to do")
-
-
-@command.command()
-@configured
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")
-def status(path: Path | None, as_json: bool) -> None:
-    """Show what the database is and holds, and what waits in the spool. Rows are estimates."""
-    from watcher.store import serving
-    from watcher.store import status as database
-    from watcher.store.connection import connect, place
-
-    settings = read(path)[0]
-    with (
-        serving(settings, _say_progress) as dsn,
-        closing(connect(dsn, name="watcher db status")) as connection,
-    ):
-        found = msgspec.to_builtins(database.read(connection))
-    found |= {"database": place(dsn).removeprefix("the database "), "embedded": settings.database.dsn is None}
-    found["spool"] = _spool(settings.agent.data_dir / "spool")
-    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_described(found)))
-
-
-def _say_progress(line: str) -> None:
-    """Say it where somebody waits: what a program reads shall not be preceded by it."""
-    if sys.stderr.isatty():
-        say(line)
 
 
 def _run(arguments: Sequence[str], environ: dict[str, str], each_second: Callable[[], Any]) -> int:
@@ -157,36 +140,3 @@ def _without_psql(dsn: str, arguments: Sequence[str]) -> int:
         for line in lines.execute(dsn, statement):
             click.echo(line)
     return 0
-
-
-def _spool(directory: Path) -> dict[str, int]:
-    """Count what waits for the database, and what was set aside because it was damaged."""
-    sizes = {path: path.stat().st_size for path in directory.glob(f"*/*{SUFFIX}")}
-    return {"files": len(sizes), "size_bytes": sum(sizes.values()), "damaged": len(list(directory.glob("*/*.bad")))}
-
-
-def _described(found: dict[str, Any]) -> Iterator[str]:
-    engine = f"{found['engine']} {found['version']}"
-    if found["timescaledb"]:
-        engine += f" with TimescaleDB {found['timescaledb']} ({found['licence']} edition)"
-    yield f"engine:     {engine}{', embedded' if found['embedded'] else ''}"
-    yield f"database:   {found['database']}, {figures.size(found['size_bytes'])}"
-    behind = "" if found["level"] == found["newest_level"] else "; run: watcher db migrate"
-    yield f"schema:     level {found['level']} of {found['newest_level']}{behind}"
-    if found["storage"]:
-        kind = "chunk" if found["storage"] == "hypertable" else "partition"
-        yield f"metrics:    {_table(found['metrics'])}, in {_counted(found['parts'], kind)}"
-        oldest = figures.moment(found["oldest_at"] * 1e6) if found["oldest_at"] else "none"
-        yield f"oldest row: {oldest}"
-        yield f"endpoints:  {_table(found['endpoints'])}"
-    spool = found["spool"]
-    damaged = f", {_counted(spool['damaged'], 'damaged file')} set aside" if spool["damaged"] else ""
-    yield f"spool:      {_counted(spool['files'], 'file')}, {figures.size(spool['size_bytes'])}{damaged}"
-
-
-def _table(table: dict[str, int]) -> str:
-    return f"about {_counted(table['rows'], 'row')}, {figures.size(table['size_bytes'])}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{figures.count(count)} {noun}{'s' * (count != 1)}"

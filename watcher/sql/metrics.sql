@@ -115,8 +115,12 @@ SELECT set_config('lock_timeout', %(timeout)s, false);
 -- name: now
 SELECT now();
 
--- name: licence
-SELECT current_setting('timescaledb.license');
+-- name: has_jobs
+-- Whether TimescaleDB would run a job for us: not in its Apache edition, and not for an owner that cannot log in, such as a
+-- role of `watcher db roles`.
+SELECT current_setting('timescaledb.license') = 'timescale', rolcanlogin
+  FROM pg_class JOIN pg_roles ON pg_roles.oid = relowner
+ WHERE pg_class.oid = 'metrics'::regclass;
 
 -- name: retention
 -- The age at which TimescaleDB itself drops chunks, as whole days; null without a policy.

@@ -56,3 +56,7 @@ SELECT has_table_privilege('endpoints', 'UPDATE');
 -- A restored dump brings transaction numbers of another server; those in the future would count as changed at each read.
 UPDATE endpoints SET changed_xid = pg_current_xact_id()
  WHERE changed_xid >= pg_snapshot_xmax(pg_current_snapshot());
+
+-- name: limit_idle
+-- Of the session: nobody goes on with a transaction whose client was cut off.
+SELECT set_config('idle_in_transaction_session_timeout', %(limit)s, false);

@@ -77,6 +77,15 @@ ALTER INDEX {index} RENAME TO {renamed};
 CREATE TABLE metrics (LIKE metrics_plain INCLUDING ALL EXCLUDING INDEXES);
 SELECT create_hypertable('metrics', by_range('time', INTERVAL '1 day'), create_default_indexes => false);
 
+-- name: be_ourselves
+SELECT set_config('role', 'none', true);
+
+-- name: owner
+SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'metrics'::regclass;
+
+-- name: own
+ALTER TABLE metrics OWNER TO {owner};
+
 -- name: grant
 GRANT {privilege} ON metrics TO {grantee} {option};
 

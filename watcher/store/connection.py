@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import math
+import random
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,12 +21,14 @@ from psycopg2 import extensions, extras
 
 from watcher.config import nesting
 from watcher.errors import DatabaseError, DatabaseUnavailable
+from watcher.store.queries import queries
 
 Connection = extensions.connection  # for the annotations of those who do not know psycopg2
 
 OLDEST_SERVER = 130000  # PostgreSQL 13: pg_current_xact_id and xid8
 
 ANSWER_S = 60.0  # without a byte of it, in a green process; who is in a hurry has a timeout of its own
+IDLE_S = 30.0  # amid a transaction, after which the server ends the connection of a green process
 
 _RETRY_FIRST_S = 0.25
 _RETRY_LAST_S = 5.0
@@ -269,14 +272,41 @@ def _split_wrongly(parameters: Mapping[str, str]) -> bool:
 def _open(parameters: dict[str, Any], timeout_s: float) -> extensions.connection:
     if extensions.get_wait_callback() is None:
         return psycopg2.connect(**{**parameters, "connect_timeout": math.ceil(timeout_s)})
-    import gevent
     from psycogreen.gevent import gevent_wait_callback
 
     if extensions.get_wait_callback() is gevent_wait_callback:
         extensions.set_wait_callback(_wait)
-    # psycogreen's wait takes no notice of connect_timeout.
-    with gevent.Timeout(timeout_s, psycopg2.OperationalError("timeout expired")):
-        return psycopg2.connect(**_resolved(parameters))
+    hosts = _hosts(parameters)
+    share_s = timeout_s / len(hosts)
+    return _first(hosts, share_s, lambda host: _first(found := _resolved(host), share_s / len(found), _connected))
+
+
+def _first(choices: Sequence[dict[str, Any]], timeout_s: float, attempt: Callable[[dict[str, Any]], Any]) -> Any:
+    """Give the first connection that comes about: to libpq one that does not answer is all there is to wait for."""
+    import gevent
+
+    said = []
+    for choice in choices:
+        try:
+            # psycogreen's wait takes no notice of connect_timeout.
+            with gevent.Timeout(timeout_s, psycopg2.OperationalError("timeout expired")):
+                return attempt(choice)
+        except psycopg2.OperationalError as error:
+            said.append(str(error).strip())
+    raise psycopg2.OperationalError("\n".join(dict.fromkeys(said)))
+
+
+def _connected(parameters: dict[str, Any]) -> extensions.connection:
+    """Connect, and have the server end a transaction that nobody goes on with.
+
+    Where the network went away amid one, the server would keep its locks and rows, which the same rows wait for when
+    they are stored again, until TCP gives up: two hours.
+    """
+    connection = psycopg2.connect(**parameters)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(queries("schema")["limit_idle"], {"limit": f"{IDLE_S:g}s"})
+    return connection
 
 
 def _wait(connection: extensions.connection) -> None:
@@ -289,14 +319,27 @@ def _wait(connection: extensions.connection) -> None:
         raise psycopg2.OperationalError(f"no answer within {ANSWER_S:g} s") from None
 
 
-def _resolved(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Add the addresses of the host: libpq would look them up in C and hold the hub as long as DNS takes."""
+def _hosts(parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the parameters for each host of a DSN that names several, in the order in which to try them."""
+    parts = {key: str(parameters[key]).split(",") for key in ("host", "hostaddr", "port") if parameters.get(key)}
+    count = max(map(len, parts.values()), default=1)
+    if count == 1:
+        return [parameters]
+    hosts = [parameters | {key: of[number % len(of)] for key, of in parts.items()} for number in range(count)]
+    if parameters.get("load_balance_hosts") == "random":
+        random.shuffle(hosts)
+    if parameters.get("target_session_attrs") == "prefer-standby":
+        return [host | {"target_session_attrs": attributes} for attributes in ("standby", "any") for host in hosts]
+    return hosts
+
+
+def _resolved(parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the parameters for each address of the host: libpq would hold the hub for as long as DNS takes."""
     host = parameters.get("host") or ""
-    if not host or "hostaddr" in parameters or "," in host or host.startswith(("/", "@")):
-        return parameters
+    if not host or parameters.get("hostaddr") or host.startswith(("/", "@")):
+        return [parameters]
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise psycopg2.OperationalError("could not translate host name") from error
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    return {**parameters, "host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}
+    return [parameters | {"hostaddr": address} for address in dict.fromkeys(str(entry[4][0]) for entry in found)]

@@ -147,16 +147,24 @@ def _expire_chunks(connection: extensions.connection, now: datetime, keep_days: 
         if not _is_ours(cursor):
             cursor.execute(queries("metrics")["drop_chunks_for_owner"], {"keep_days": keep_days})
             return tuple(name for (name,) in cursor.fetchall())
-        cursor.execute(queries("metrics")["licence"])
-        if cursor.fetchone()[0] == "timescale":
-            cursor.execute(queries("metrics")["retention"])
-            policy = cursor.fetchone()
-            if policy is None or policy[0] != keep_days:
-                cursor.execute(queries("metrics")["remove_retention"])
-                cursor.execute(queries("metrics")["add_retention"], {"keep_days": keep_days})
-            return ()
+        cursor.execute(queries("metrics")["has_jobs"])
+        is_licensed, may_log_in = cursor.fetchone()
+        if is_licensed:
+            _schedule(cursor, keep_days if may_log_in else None)
+            if may_log_in:
+                return ()
         cursor.execute(queries("metrics")["drop_chunks"], {"before": now - timedelta(days=keep_days)})
         return tuple(name for (name,) in cursor.fetchall())
+
+
+def _schedule(cursor: extensions.cursor, keep_days: int | None) -> None:
+    """Have old chunks dropped by a job of TimescaleDB's, after these days; None: by none."""
+    cursor.execute(queries("metrics")["retention"])
+    policy = cursor.fetchone()
+    if (policy and policy[0]) != keep_days:
+        cursor.execute(queries("metrics")["remove_retention"])
+        if keep_days is not None:
+            cursor.execute(queries("metrics")["add_retention"], {"keep_days": keep_days})
 
 
 def _partitions(connection: extensions.connection) -> dict[str, bool]:

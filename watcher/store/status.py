@@ -12,19 +12,31 @@ from watcher.store import migrations
 from watcher.store.connection import transaction
 from watcher.store.queries import queries
 
+ROLLUPS_LEVEL = 7
+
 
 class Table(msgspec.Struct, frozen=True):
-    """A table with its indexes; `rows` is an estimate."""
+    """A table, or all parts of one; `size_bytes` with its indexes. `rows` is an estimate."""
 
     rows: int
     size_bytes: int
+    index_bytes: int
+
+
+class Compressed(msgspec.Struct, frozen=True):
+    """How many chunks TimescaleDB has compressed, and what they took with indexes before and after."""
+
+    parts: int
+    before_bytes: int
+    after_bytes: int
 
 
 class Status(msgspec.Struct, frozen=True):
     """The state of a database; what the schema must be there for is None before the first migration.
 
     `storage` is how `metrics` is kept, in `parts` daily partitions or chunks. `oldest_at` is the time of the first rows
-    of the oldest part, in seconds since the epoch.
+    of the oldest part, in seconds since the epoch. `unmoved` counts partitions that `to_timescale` has still to move;
+    results in them are no part of the other numbers.
     """
 
     engine: str
@@ -37,6 +49,9 @@ class Status(msgspec.Struct, frozen=True):
     storage: str | None = None
     parts: int | None = None
     metrics: Table | None = None
+    compressed: Compressed | None = None
+    unmoved: int = 0
+    rollups: Table | None = None
     endpoints: Table | None = None
     oldest_at: float | None = None
 
@@ -65,13 +80,16 @@ def read(connection: extensions.connection) -> Status:
         if kept_as is None:
             return Status(**known)
         names, metrics = (_chunks if kept_as == "hypertable" else _partitions)(cursor)
-        size_bytes, rows = _row(cursor, asked["table"], {"name": "endpoints"})
+        is_compressed = kept_as == "hypertable" and known["licence"] == "timescale"
         return Status(
             **known,
             storage=kept_as,
             parts=len(names),
             metrics=metrics,
-            endpoints=Table(rows, size_bytes),
+            compressed=_compressed(cursor) if is_compressed else None,
+            unmoved=_row(cursor, asked["unmoved"])[0],
+            rollups=Table(*_row(cursor, asked["rollups"])) if level >= ROLLUPS_LEVEL else None,
+            endpoints=Table(*_row(cursor, asked["table"], {"name": "endpoints"})),
             oldest_at=_oldest_at(cursor, names),
         )
 
@@ -79,14 +97,19 @@ def read(connection: extensions.connection) -> Status:
 def _partitions(cursor: extensions.cursor) -> tuple[list[str], Table]:
     cursor.execute(queries("status")["partitions"])
     parts = cursor.fetchall()
-    return [name for name, _, _ in parts], Table(sum(part[2] for part in parts), sum(part[1] for part in parts))
+    rows, size_bytes, index_bytes = (sum(part[place] for part in parts) for place in (1, 2, 3))
+    return [part[0] for part in parts], Table(rows, size_bytes, index_bytes)
 
 
 def _chunks(cursor: extensions.cursor) -> tuple[list[str], Table]:
     cursor.execute(queries("status")["chunks"])
     names = [name for (name,) in cursor.fetchall()]
-    size_bytes, rows = _row(cursor, queries("status")["hypertable"])
-    return names, Table(rows, size_bytes)
+    return names, Table(*_row(cursor, queries("status")["hypertable"]))
+
+
+def _compressed(cursor: extensions.cursor) -> Compressed | None:
+    found = _row(cursor, queries("status")["compressed"])  # no row before there is a chunk
+    return Compressed(*found) if found and found[0] else None
 
 
 def _oldest_at(cursor: extensions.cursor, parts: Sequence[str]) -> float | None:

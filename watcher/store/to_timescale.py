@@ -1,13 +1,12 @@
 """From daily partitions to a hypertable, in place: at once for whoever writes, then a day at a time for what is there.
 
-The first transaction gives the name `metrics` to a hypertable and puts the partitions aside as `metrics_plain`. Each day
-is moved in one of its own, the newest first. So it may be cut short anywhere: the next call goes on.
+The first transaction gives the name `metrics` to a hypertable and puts the partitions aside as `metrics_plain`. Each
+day is moved in one of its own, the newest first. So it may be cut short anywhere: the next call goes on.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -25,9 +24,10 @@ COMPRESSED = "timescale"  # the licence under which TimescaleDB compresses
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """What one call did: whether it made the hypertable, how many days it moved, and how many rows those had."""
+    """What one call did: whether it made the hypertable or went on, how many days it moved, and their rows."""
 
     switched: bool = False
+    is_continued: bool = False
     days: int = 0
     rows: int = 0
 
@@ -38,7 +38,7 @@ def to_timescale(dsn: str, say: Callable[[str], None] = lambda line: None) -> Mo
     The database must be at the newest level. Agents go on: they wait for a moment, at the switch.
 
     Raises:
-        DatabaseError: the server has no TimescaleDB, or an old one, or something reads `metrics` that cannot be led over.
+        DatabaseError: the server has no TimescaleDB, or an old one, or something that reads `metrics` is in the way.
         DatabaseUnavailable: somebody holds a lock for long, or the connection breaks; the next call goes on.
     """
     require(dsn)
@@ -51,7 +51,7 @@ def to_timescale(dsn: str, say: Callable[[str], None] = lambda line: None) -> Mo
             say("new results go into the hypertable; moving what there is, the newest day first")
         licence = _row(connection, "timescaledb")[3]
         days, rows = _move(connection, licence, say) if is_plain or is_halfway else (0, 0)
-        return Moved(is_plain, days, rows)
+        return Moved(is_plain, is_halfway, days, rows)
 
 
 def require(dsn: str) -> None:
@@ -66,8 +66,8 @@ def require(dsn: str) -> None:
         enabled, available, is_loaded, _ = _row(connection, "timescaledb")
         if not enabled and not available:
             raise DatabaseError(
-                f"{where}: the server has no TimescaleDB; install it there (the embedded server cannot have it), or stay"
-                " with daily partitions: nothing was changed"
+                f"{where}: the server has no TimescaleDB; install it there (the embedded server cannot have it), or"
+                " stay with daily partitions; nothing was changed"
             )
         if not enabled and not is_loaded:
             raise DatabaseError(
@@ -87,7 +87,7 @@ def require(dsn: str) -> None:
 
 
 def _switch(connection: extensions.connection) -> None:
-    """Put a hypertable into the place of the partitioned table: the same columns, indexes, trigger, rights and views."""
+    """Put a hypertable into the place of the partitioned table: the same columns, indexes, triggers, rights, views."""
     where = place(connection.dsn)
     with raw_transaction(connection) as cursor:
         cursor.execute(queries("schema")["lock_schema"])
@@ -97,27 +97,35 @@ def _switch(connection: extensions.connection) -> None:
         cursor.execute(queries("timescale")["unmovable"])
         if names := ", ".join(name for (name,) in cursor.fetchall()):
             raise DatabaseError(
-                f"{where}: {names} depends on metrics and cannot be led over to a hypertable; drop it, and make it again"
-                " afterwards; nothing was changed"
+                f"{where}: {names} depends on metrics and cannot be led over to a hypertable; drop it, and make it"
+                " again afterwards; nothing was changed"
             )
-        found = {query: _rows(cursor, query) for query in ("indexes", "triggers", "grants", "views")}
+        found = {query: _rows(cursor, query) for query in ("indexes", "triggers", "grants", "views", "owner")}
         cursor.execute(queries("timescale")["rename"])
         for index, _ in found["indexes"]:
             renamed = sql.Identifier(index.replace("metrics", "metrics_plain", 1))
             cursor.execute(_about("rename_index", index=sql.Identifier(index), renamed=renamed))
-        cursor.execute(queries("timescale")["hypertable"])
-        for definition in [index[1] for index in found["indexes"]] + [trigger for (trigger,) in found["triggers"]]:
-            cursor.execute(definition)
+        cursor.execute(queries("timescale")["be_ourselves"])
+        _make_hypertable(cursor, [index[1] for index in found["indexes"]] + [row[0] for row in found["triggers"]])
+        cursor.execute(_about("own", owner=sql.Identifier(found["owner"][0][0])))
+        migrations.become_owner(cursor, "")
         for grantee, privilege, is_grantable in found["grants"]:
             option = sql.SQL("WITH GRANT OPTION" if is_grantable else "")
             cursor.execute(_about("grant", privilege=sql.SQL(privilege), grantee=sql.SQL(grantee), option=option))
         for view, definition, options, _ in found["views"]:
             about = {"view": view, "definition": definition, "options": options}  # in the server's own words
             cursor.execute(_about("replace_view", **{name: sql.SQL(text) for name, text in about.items()}))
-        if _rows(cursor, "timescaledb")[0][3] == COMPRESSED:  # after the indexes, see sql/migrations/0002
-            cursor.execute(queries("timescale")["compress"])
         cursor.execute(queries("timescale")["note"])
         roles.grant(cursor)
+
+
+def _make_hypertable(cursor: extensions.cursor, definitions: Iterable[str]) -> None:
+    """Make it with its indexes and triggers, as ourselves: TimescaleDB runs no job for a role that cannot log in."""
+    cursor.execute(queries("timescale")["hypertable"])
+    for definition in definitions:
+        cursor.execute(definition)
+    if _rows(cursor, "timescaledb")[0][3] == COMPRESSED:  # after the indexes, see sql/migrations/0002
+        cursor.execute(queries("timescale")["compress"])
 
 
 def _move(connection: extensions.connection, licence: str, say: Callable[[str], None]) -> tuple[int, int]:
