@@ -19,13 +19,16 @@ class Newcomers:
     def first_us(self, now_us: int, interval_us: int) -> int | None:
         """Give when an endpoint that joins has its first check; None: at its time, which comes soon enough."""
         self._joined += 1
-        self._first_us = max(now_us, self._first_us + FIRST_GAP_US)
-        return self._first_us if self._first_us - now_us < min(SOON_US, interval_us // 2) else None
+        first_us = max(now_us, self._first_us + FIRST_GAP_US)
+        if first_us - now_us >= min(SOON_US, interval_us // 2):
+            return None  # and takes nobody's place
+        self._first_us = first_us
+        return first_us
 
     def settled(self, now_us: int) -> bool:
         """Say, once a second, whether the second that is over tells what the load is."""
         if self._joined > CROWD:
-            self._grace_s = GRACE_S + min(SOON_US, max(0, self._first_us - now_us)) // 1_000_000
+            self._grace_s = GRACE_S + -(-max(0, self._first_us - now_us) // 1_000_000)
         self._joined = 0
         if not self._grace_s:
             return True

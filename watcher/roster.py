@@ -21,7 +21,7 @@ from watcher.green import offload
 from watcher.leases import Share
 from watcher.ledger import Ledger
 from watcher.models import Endpoint
-from watcher.named_files import NamedFiles, stamps
+from watcher.named_files import NamedFiles, Stamp, stamps
 from watcher.plan import Plan, Unusable, compile_plan, unusable
 from watcher.roster_copy import RosterCopy
 from watcher.schedule import shard
@@ -94,6 +94,8 @@ class Roster:
         self.copy = copy
         self._cursor: Any = None
         self._files = NamedFiles()
+        self._unread: set[int] = set()  # endpoints whose files changed, and which could not be read since
+        self._looks = False
 
     def follow(self, recalled: bool = False) -> None:
         """Follow the table for ever; to be run in a greenlet.
@@ -178,21 +180,31 @@ class Roster:
 
         So the half of a pair of files that are replaced one after the other ends no check.
         """
-        ids: list[int] = []
+        if self._looks:  # that which was given up holds a thread yet; more of them would leave the checks none
+            return
         with gevent.Timeout(STATS_S, False):  # a disk over the network may be away
-            ids = self._files.changed(self._follower.known(), lambda paths: offload(stamps, paths))
-        if not ids:
+            changed = self._files.changed(self._follower.known(), lambda paths: offload(self._look, [*paths]))
+            self._unread.update(changed)
+        if not self._unread:
             return
         self._types.forget_files()
         forget_files()
         kept = []
-        for row in _breathing(table.some(connection, ids)):
+        for row in _breathing(table.some(connection, sorted(self._unread))):
             if self._is_ours(row) and (why := self._take_anew(row)):
                 kept.append(why)
+        self._unread.clear()
         for why in kept[:SAID_MOST]:
             self._say(f"{why}; the files as they were before are used")
         if len(kept) > SAID_MOST:
             self._say(f"{len(kept) - SAID_MOST:,} more endpoints use their files as they were before")
+
+    def _look(self, paths: list[str]) -> dict[str, Stamp]:
+        self._looks = True
+        try:
+            return stamps(paths)
+        finally:
+            self._looks = False
 
     def _take_anew(self, row: Mapping[str, Any]) -> str | None:
         """Take a row whose files changed, or give why what is known of it goes on."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trustme
+from owners import ask
 from scripted import page, request, scripted
 from worker_process import Running, put, query, spec
 
@@ -123,3 +124,34 @@ def test_a_file_that_was_missing_is_used_when_it_is_there(
         _, log = worker.end()
     assert 'endpoint "shop" is not checked: config: ' in log and f"cannot read {password}: No such file" in log
     assert log.count("is not checked") == 1
+
+
+def test_a_file_that_was_replaced_is_read_though_the_database_went_away_just_then(
+    database: str, tmp_path: Path, start: Callable[[], Running], rows: Any, eventually: Any
+) -> None:
+    body = tmp_path / "body"
+    body.write_text("old body", encoding="utf-8")
+    options = {"basic_auth": {"username": "probe", "password": "new"}, "body": {"file": str(body)}}
+
+    def followers() -> list[tuple[Any, ...]]:
+        return query(
+            database,
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE application_name LIKE 'watcher roster%' AND datname = current_database()",
+        )
+
+    def looked_and_sent() -> bool:
+        look(database)
+        return bool(rows("shop")[0] == ("up", None))
+
+    with scripted(serve) as port:
+        put(database, spec("shop", f"http://127.0.0.1:{port}/", options=options))
+        start()
+        eventually(lambda: rows("shop") and rows("shop")[0] == ("down", "status"), WITHIN_S)
+        before = followers()
+        ask(database, "ALTER TABLE endpoints RENAME TO endpoints_away")
+        body.write_text("new body", encoding="utf-8")
+        look(database)
+        eventually(lambda: followers() not in (before, []), WITHIN_S)
+        ask(database, "ALTER TABLE endpoints_away RENAME TO endpoints")
+        eventually(looked_and_sent, WITHIN_S)

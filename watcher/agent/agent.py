@@ -241,7 +241,7 @@ class Agent:
     def _sync_if_possible(self) -> None:
         try:
             self._bring_in()
-        except DatabaseError as error:
+        except (DatabaseError, EnvironmentProblem) as error:
             if str(error) != self._sync_failure:
                 self._sync_failure = str(error)
                 self.say(f"{error}; {self._path} is not applied yet, it is tried again")

@@ -20,7 +20,7 @@ from watcher import config
 from watcher.agent.find import Find
 from watcher.config import EndpointSpec, Settings, references
 from watcher.config.options import OptionTypes
-from watcher.errors import ConfigError, DatabaseError, WatcherError
+from watcher.errors import ConfigError, DatabaseError, EnvironmentProblem, WatcherError
 from watcher.models import Discovery, Failure
 from watcher.screen import figures
 from watcher.store import endpoints
@@ -152,12 +152,12 @@ class Discoveries:
             self._say(f"{failed[0]}; what plugins found is not applied yet, it is tried again")
         self._again_at = now + AGAIN_S if failed else 0.0
 
-    def _synced(self, connection: Connection, name: str, source: _Source) -> DatabaseError | None:
+    def _synced(self, connection: Connection, name: str, source: _Source) -> WatcherError | None:
         """Bring the endpoints of one source into the table, or give why that may go well another time."""
         specs, whole, clashing = source.union()
         try:
             synced = endpoints.sync(connection, config.sealed(specs, self._types), name, replace=whole)
-        except DatabaseError as error:
+        except (DatabaseError, EnvironmentProblem) as error:
             return error
         except (ConfigError, ValueError) as error:  # what PostgreSQL cannot hold: another try would change nothing
             self._say(f"{name}: {_words(error)}; its endpoints stay as they are")

@@ -141,6 +141,10 @@ DELETE FROM metrics_late
 -- name: drop
 DROP TABLE {partition};
 
+-- name: analyze
+-- Or the planner, and who asks for the number of rows, would know of none for a while.
+ANALYZE metrics;
+
 -- name: uncompressed
 -- Chunks that the policy would compress later.
 SELECT format('%I.%I', chunk_schema, chunk_name)

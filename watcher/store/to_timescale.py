@@ -147,6 +147,7 @@ def _move(connection: extensions.connection, licence: str, say: Callable[[str], 
         cursor.execute(queries("metrics")["leftovers"])  # days that had expired, and whose removal was cut short
         for (name,) in cursor.fetchall():
             cursor.execute(_about("drop", partition=sql.Identifier(name)))
+        cursor.execute(queries("timescale")["analyze"])
     return moved, rows
 
 
