@@ -175,8 +175,7 @@ def test_interrupt_cancels_the_query_and_not_the_session(
     running = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60);' AND state = 'active'"
     eventually(lambda: ask(dsn, running) == 1)
     os.killpg(session.pid, signal.SIGINT)  # what Ctrl-C at a terminal does
-    eventually(lambda: ask(dsn, running) == 0)
-    _, errors = session.communicate(timeout=60)
+    _, errors = session.communicate(timeout=60)  # psql that reads a pipe ends after that, and the server with it
     assert b"canceling statement due to user request" in errors
     assert refused(dsn)
 
