@@ -39,7 +39,7 @@ def fixture_url() -> Iterator[str]:
 def fixture_new(public_dir: Path, eventually) -> Server:
     """Make a data directory; nothing is in it yet."""
     home = public_dir / "outages-new"
-    programs = postgres_server.reachable(home)
+    programs = postgres_server.reachable(public_dir)
     options = postgres_server.cluster(home, programs)
     (home / "data/pg_hba.conf").write_text(outages.HBA.format(method="trust"))
     return Server(home, programs, options, eventually)
