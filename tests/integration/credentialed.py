@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
 import pluggy
+from http_site import served
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from watcher.config import endpoint
@@ -43,11 +43,5 @@ class Quiet(WSGIRequestHandler):
 def serving(app: Wsgi) -> Iterator[str]:
     """Serve an application; give its address."""
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with served(server):
         yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

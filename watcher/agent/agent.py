@@ -40,7 +40,6 @@ from watcher.store.patience import patience
 AGAIN_S = 5.0
 UPKEEP_S = 3600.0
 UPKEEP_AGAIN_S = 300.0
-PATIENCE_S = 600.0  # for a database that hangs in the midst of a chore; a million endpoints take less
 
 
 class Screen(Protocol):
@@ -226,7 +225,7 @@ class Agent:
         try:
             with (
                 closing(connect(self._dsn, name="watcher upkeep", autocommit=True)) as connection,
-                patience(connection, PATIENCE_S),
+                patience(connection),
             ):
                 done = metrics.upkeep(connection, datetime.now(UTC), self._settings.database.keep_days)
                 agents.forget_health(connection, self._settings.database.keep_days)
@@ -260,7 +259,7 @@ class Agent:
     def _sync(self, first: bool) -> None:
         """Bring the file's endpoints into the table, say what changed, and ask plugins anew for what they find."""
         loaded, source = self._unsynced, self._settings.source
-        with closing(connect(self._dsn, name="watcher supervisor")) as connection, patience(connection, PATIENCE_S):
+        with closing(connect(self._dsn, name="watcher supervisor")) as connection, patience(connection):
             synced = endpoints.sync(connection, config.sealed(loaded.endpoints, self._types), source)
             if not first or synced.removed:
                 self.say(f"{self._path.name}: {synced}")
@@ -275,9 +274,8 @@ class Agent:
         self._unsynced, self._again_at = None, 0.0
         self._discoveries.tend(self._dsn, time.monotonic())
 
-    def _tell_of_readable(self, specs: Iterable[config.EndpointSpec]) -> None:
-        count = 0 if self._types.keyring else sum(self._types.holds_literals(spec.options) for spec in specs)
-        if count:
+    def _tell_of_readable(self, specs: Sequence[config.EndpointSpec]) -> None:
+        if count := config.readable(specs, self._types):
             self.say(f"secrets of {figures.counted(count, 'endpoint')} stand readable in the table; {READABLE}")
 
     def _tell_of_others(self, counts: Mapping[str, int], own: set[str]) -> None:

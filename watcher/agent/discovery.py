@@ -28,7 +28,6 @@ from watcher.store.connection import Connection, connect
 from watcher.store.patience import patience
 
 AGAIN_S = 5.0
-PATIENCE_S = 600.0  # for a database that hangs
 THREADS_MOST = 32  # also those of finds that never come back, from before a reload too
 SAID_MOST = 5
 
@@ -144,7 +143,7 @@ class Discoveries:
         if not stale or now < self._again_at:
             return
         try:
-            with closing(connect(dsn, name="watcher discovery")) as connection, patience(connection, PATIENCE_S):
+            with closing(connect(dsn, name="watcher discovery")) as connection, patience(connection):
                 failed = [error for one in stale if (error := self._synced(connection, *one))]
         except DatabaseError as error:
             failed = [error]

@@ -15,7 +15,6 @@ from watcher.store.patience import patience
 FOLD_S = 60.0
 BUDGET_S = 20.0  # of each minute, while there is much to catch up with
 CLOSE_S = 2.0
-PATIENCE_S = 600.0  # for a database that hangs
 
 
 class Folding:
@@ -59,7 +58,7 @@ class Folding:
         try:
             with (
                 closing(connect(dsn, name="watcher rollups", autocommit=True)) as connection,
-                patience(connection, PATIENCE_S) as self._cut,
+                patience(connection) as self._cut,
             ):
                 rollups.fold(connection, self.keep, BUDGET_S, self._stopping.is_set)
         except DatabaseError as error:

@@ -13,6 +13,7 @@ from watcher.commands.configured import configured, read, say, without_plugins
 from watcher.config.sealing import FILE, REMEDY, keyring
 from watcher.config.spec import label
 from watcher.errors import UsageError
+from watcher.screen import figures
 
 
 @click.command(name="seal")
@@ -47,5 +48,5 @@ def command(path: Path | None) -> int:
     for line in wrong:
         say(line)
     where = "the key that is given" if settings.database.secret_key else settings.agent.data_dir / FILE
-    click.echo(f"{count:,} endpoint{'s' * (count != 1)} changed, secrets are encrypted with {where}")
+    click.echo(f"{figures.counted(count, 'endpoint')} changed, secrets are encrypted with {where}")
     return 1 if wrong else 0

@@ -71,12 +71,12 @@ def _described(found: dict[str, Any]) -> Iterator[str]:
 
 def _described_tables(found: dict[str, Any]) -> Iterator[str]:
     kind = "chunk" if found["storage"] == "hypertable" else "partition"
-    yield f"metrics:    {_table(found['metrics'])}, in {_counted(found['parts'], kind)}"
+    yield f"metrics:    {_table(found['metrics'])}, in {figures.counted(found['parts'], kind)}"
     if compressed := found["compressed"]:
         sizes = f"{figures.size(compressed['before_bytes'])} to {figures.size(compressed['after_bytes'])}"
-        yield f"compressed: {_counted(compressed['parts'], kind)}, from {sizes}"
+        yield f"compressed: {figures.counted(compressed['parts'], kind)}, from {sizes}"
     if found["unmoved"]:
-        left = _counted(found["unmoved"], "partition")
+        left = figures.counted(found["unmoved"], "partition")
         yield f"unmoved:    {left} of before the hypertable; run: watcher db migrate --to-timescale"
     oldest = figures.moment(found["oldest_at"] * 1e6) if found["oldest_at"] else "none"
     yield f"oldest row: {oldest}"
@@ -86,18 +86,14 @@ def _described_tables(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _described_spool(spool: dict[str, Any]) -> str:
-    text = f"{_counted(spool['files'], 'file')}, {figures.size(spool['size_bytes'])}"
+    text = f"{figures.counted(spool['files'], 'file')}, {figures.size(spool['size_bytes'])}"
     if spool["files"]:
-        text += f", {_counted(spool['rows'], 'row')}"
+        text += f", {figures.counted(spool['rows'], 'row')}"
     if spool["oldest_at"] is not None:
         text += f", the oldest of {figures.moment(spool['oldest_at'] * 1e6)}"
-    return text + (f", {_counted(spool['damaged'], 'damaged file')} set aside" if spool["damaged"] else "")
+    return text + (f", {figures.counted(spool['damaged'], 'damaged file')} set aside" if spool["damaged"] else "")
 
 
 def _table(table: dict[str, int]) -> str:
     sizes = f"{figures.size(table['size_bytes'])}, of it {figures.size(table['index_bytes'])} indexes"
-    return f"about {_counted(table['rows'], 'row')}, {sizes}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{figures.count(count)} {noun}{'s' * (count != 1)}"
+    return f"about {figures.counted(table['rows'], 'row')}, {sizes}"

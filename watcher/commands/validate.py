@@ -46,8 +46,7 @@ def command(path: Path, as_json: bool, no_plugin: tuple[str, ...]) -> int:
         click.echo(json.dumps({"valid": False, "problems": error.problems}, ensure_ascii=False))
         return error.exit_code
     click.echo(_record(loaded) if as_json else _sentence(path, loaded))
-    count = 0 if types.keyring else sum(types.holds_literals(spec.options) for spec in loaded.endpoints)
-    if count:
+    if count := config.readable(loaded.endpoints, types):
         say(f"secrets of {figures.counted(count, 'endpoint')} will stand readable in the table; {READABLE}")
     return 0
 

@@ -14,6 +14,7 @@ from watcher.config.configuration import (
     named_files,
     plugin_settings,
     read,
+    readable,
     sealed,
     specs,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "named_files",
     "plugin_settings",
     "read",
+    "readable",
     "sealed",
     "specs",
 ]

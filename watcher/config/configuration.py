@@ -6,7 +6,7 @@ The only module that reads the environment. What it gives is frozen and holds no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +183,15 @@ def sealed(given: Iterable[EndpointSpec], option_types: OptionTypes) -> Iterator
     for spec in given:
         options = option_types.sealed(spec.options)
         yield spec if options is spec.options else msgspec.structs.replace(spec, options=options)
+
+
+def readable(given: Sequence[EndpointSpec], option_types: OptionTypes) -> int:
+    """Count the endpoints whose secrets would stand readable in the table: none, where there is a key."""
+    if option_types.keyring:
+        return 0
+    tables = {id(spec.options): spec.options for spec in given}  # equal options are one object
+    found = {place for place, options in tables.items() if option_types.holds_literals(options)}
+    return sum(id(spec.options) in found for spec in given)
 
 
 class _Reading:

@@ -15,8 +15,11 @@ import psycopg2
 from psycopg2 import extensions
 
 
+CHORE_S = 600.0  # for a database that hangs in the midst of a chore; a million endpoints take less
+
+
 @contextlib.contextmanager
-def patience(connection: extensions.connection, within_s: float) -> Iterator[Callable[[], None]]:
+def patience(connection: extensions.connection, within_s: float = CHORE_S) -> Iterator[Callable[[], None]]:
     """Break a connection when the block takes longer: what waits for its answer fails as if the server had gone.
 
     Gives a function that breaks it at once, from any thread.

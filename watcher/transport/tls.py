@@ -40,7 +40,6 @@ class Trust(NamedTuple):
             named = error.filename or ", ".join(path for path in (self.ca, self.certificate, self.key) if path)
             raise ValueError(f"{named}: {(error.strerror or str(error)).lower()}") from None
 
-
     def _read(self) -> None:
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.ca:
