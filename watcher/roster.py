@@ -29,7 +29,8 @@ from watcher.store import connection as store_connection
 from watcher.store import endpoints as table
 from watcher.transport import forget_files
 
-BREATH_ROWS = 20  # compiled between two pauses: the checks go on while a large table is read
+BREATH_S = 0.002  # of reading between two pauses: the checks go on while a large table is read,
+SHARE = 3  # and where their turn takes long, reading has a part of that, or a busy worker would never know its table
 LISTEN_S = 60.0  # after which the table is read without a notice
 DEBOUNCE_S = 0.2
 RETRY_S = 2.0
@@ -246,7 +247,11 @@ class Roster:
 
 
 def _breathing(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    for number, row in enumerate(rows):
+    until_s = time.monotonic() + BREATH_S
+    for row in rows:
         yield row
-        if number % BREATH_ROWS == 0:
+        paused_s = time.monotonic()
+        if paused_s >= until_s:
             gevent.sleep(0)
+            back_s = time.monotonic()
+            until_s = back_s + max(BREATH_S, (back_s - paused_s) / SHARE)
