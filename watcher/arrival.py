@@ -10,7 +10,7 @@ import gevent
 from gevent.event import Event
 
 from watcher import __version__
-from watcher.errors import DatabaseError, DatabaseUnavailable
+from watcher.errors import DatabaseError, DatabaseUnavailable, OtherDatabase
 from watcher.roster_copy import RosterCopy
 from watcher.store import agents
 from watcher.store import connection as store_connection
@@ -25,7 +25,7 @@ class Arrival:
 
     Args:
         location, variant: of the agent.
-        copy: told the id; asked for one where the database does not answer.
+        copy: told the id, and which database it is; asked for them where the database does not answer.
         say: told, in a line, that there is nothing but to wait.
     """
 
@@ -44,12 +44,12 @@ class Arrival:
         told = False
         while not ending.is_set():
             try:
-                self._copy.agent_id = self._register()
+                self._copy.agent_id, self._copy.database = self._register()
                 return self._copy.agent_id
             except DatabaseError as error:
                 if head := self._copy.head():
                     self.recalled = True
-                    self._copy.agent_id = head.agent_id
+                    self._copy.agent_id, self._copy.database = head.agent_id, head.database
                     return head.agent_id
                 if not told:
                     self._say(f"waiting for the database: {error}")
@@ -61,22 +61,25 @@ class Arrival:
         """Register at last, as soon as the database is back; to be run in a greenlet.
 
         Raises:
-            DatabaseError: it is another database, so nothing of the copy holds; the copy is deleted.
+            OtherDatabase: nothing of the copy holds; it is deleted.
         """
         while True:
             with contextlib.suppress(DatabaseError):
-                found = self._register()
+                agent_id, database = self._register()
                 break
             gevent.sleep(RETRY_S)
-        if found != self._copy.agent_id:
+        if agent_id != self._copy.agent_id or database != (self._copy.database or database):
             self._copy.forget()  # a roster that read the other's table already has made it anew
-            raise DatabaseError("the database is another one than that which the copy of the endpoints came from")
+            raise OtherDatabase("the database is another one than that which the copy of the endpoints came from")
+        self._copy.database = database
 
-    def _register(self) -> int:
+    def _register(self) -> tuple[int, str]:
         late = DatabaseUnavailable(f"{store_connection.place(self._dsn)}: no answer within {REGISTER_S:g} s")
         with gevent.Timeout(REGISTER_S, late):
             connection = store_connection.connect(self._dsn, name="watcher worker", autocommit=True)
             with contextlib.closing(connection):
-                return agents.register(
-                    connection, self._location, os.uname().nodename, self._variant, __version__, clock.source()
+                host = os.uname().nodename
+                agent_id = agents.register(
+                    connection, self._location, host, self._variant, __version__, clock.source()
                 )
+                return agent_id, store_connection.identity(connection)

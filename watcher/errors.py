@@ -50,6 +50,10 @@ class DatabaseUnavailable(DatabaseError):
     """The database cannot be reached now; trying again may help."""
 
 
+class OtherDatabase(DatabaseError):
+    """It is not the database that it was: ids, and results by them, are of no use in it."""
+
+
 class SchemaOutdated(DatabaseError):
     """The schema is of an older version, and this user may not change it: somebody else must, then all is well."""
 

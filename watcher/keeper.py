@@ -14,7 +14,7 @@ import gevent
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
-from watcher.errors import DatabaseError, Unstorable, WatcherError
+from watcher.errors import DatabaseError, OtherDatabase, Unstorable, WatcherError
 from watcher.link import Link
 from watcher.models import Result
 from watcher.spool import Batch, Damaged, Spool, rows_of
@@ -25,6 +25,7 @@ REPLAY_ROWS_S = 100_000  # at most: the checks come first, and the database has 
 AGAIN_S = (30.0, 3600.0)  # for a file that the database refused: first, and at most
 LOOK_S = 1.0  # for files, at least so often
 BREATH_FILES = 500
+REPLAY_SLICES = 2  # at once: they are encoded already, which is most of what a slice holds the hub for
 
 
 class Buffer:
@@ -109,6 +110,7 @@ class Keepers:
         say: told, in a line, when the database goes and comes.
         broke: told of a greenlet that an exception ended.
         replay_rows_s: how fast the spool is stored, at most.
+        database: which one all of it is for, if that is known; to meet another ends a greenlet.
     """
 
     def __init__(  # pylint: disable=too-many-arguments
@@ -124,6 +126,7 @@ class Keepers:
         say: Callable[[str], None],
         broke: Callable[[gevent.Greenlet], None],
         replay_rows_s: int = REPLAY_ROWS_S,
+        database: str = "",
     ) -> None:
         self.tally = Tally()
         self._buffer = buffer
@@ -138,7 +141,8 @@ class Keepers:
         self._too_late = False  # for the database, at the end
         self._losing = 0
         self._disk = ThreadPool(1)  # of its own: a disk that stalls holds up no pattern, and no pattern the spool
-        self._links = [Link(dsn, f"watcher keeper {number}", self.tally, say) for number in range(count + 1)]
+        names = (f"watcher keeper {number}" for number in range(count + 1))
+        self._links = [Link(dsn, name, self.tally, say, database) for name in names]
         self._under_way: dict[Link, Storing] = {}
         self._held: set[str] = set()  # copies of what the database may still take
         self._recovering: set[str] = set()
@@ -149,7 +153,9 @@ class Keepers:
     def start(self) -> None:
         """Begin to drain, and to replay what an earlier run left in the spool."""
         self._recovering = set(self._spool.files())
-        self.tally.recovered = self.tally.spooled = sum(map(rows_of, self._recovering))
+        self.tally.spooled = sum(map(rows_of, self._recovering))
+        self.tally.damaged = sum(self._spool.disowned.values())
+        self.tally.recovered = self.tally.spooled + self.tally.damaged
         replayer, *keepers = self._links
         self._greenlets = [self._spawn(self._keep, link) for link in keepers]
         self._greenlets.append(self._spawn(self._replay, replayer))
@@ -285,6 +291,8 @@ class Keepers:
                 try:
                     self._replay_files(link)
                     look = False
+                except OtherDatabase:
+                    raise
                 except DatabaseError:
                     continue  # the link said so
 
@@ -347,9 +355,10 @@ class Keepers:
 def _content(spool: Spool, name: str) -> Batch | WatcherError | OSError:
     """Give what a file holds, or why not: of an exception that leaves a thread gevent prints."""
     try:
-        return spool.read(name)
+        batch = spool.read(name)
     except (Damaged, OSError) as error:
         return error
+    return batch._replace(slices=metrics.joined(batch.slices, REPLAY_SLICES)) if metrics.fits(batch.slices) else batch
 
 
 def _now() -> float:

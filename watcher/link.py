@@ -31,13 +31,15 @@ class Link:
         name: what `pg_stat_activity` shows.
         tally: told of outages and their end.
         say: told of them in a line.
+        database: which one results are for, if that is known.
     """
 
-    def __init__(self, dsn: str, name: str, tally: Tally, say: Callable[[str], None]) -> None:
+    def __init__(self, dsn: str, name: str, tally: Tally, say: Callable[[str], None], database: str = "") -> None:
         self._dsn = dsn
         self._name = name
         self._tally = tally
         self._say = say
+        self._database = database
         self._connection: Any = None
         self._outages = 0  # that were when the connection was made
         self._retry_at = 0.0
@@ -79,7 +81,7 @@ class Link:
                 raise
             except DatabaseUnavailable:  # somebody closed it meanwhile; that says nothing of the database
                 self.close()
-        self._connection = store_connection.connect(self._dsn, name=self._name)
+        self._connection = store_connection.connect(self._dsn, name=self._name, database=self._database)
         self._outages = self._tally.outages
         self._insert(batch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from time import thread_time
 from typing import TYPE_CHECKING, ClassVar
@@ -46,7 +47,7 @@ class Match(Options):
         if self.contains == "":
             raise ValueError("an empty text is contained in every text")
         if self.regex is not None:
-            compile_once(self.regex, self.ignore_case)
+            compile_once(self.regex, ignore_case=self.ignore_case)
 
     def holds(self, text: str | None) -> bool:
         """Tell whether a text is as wished; None stands for a text that is not there.
@@ -55,6 +56,10 @@ class Match(Options):
             ProbeError: the pattern took too long (reason `regex_timeout`).
         """
         return (text is not None and self._found(text)) is not self.absent
+
+    def holds_among(self, texts: Iterable[str]) -> bool:
+        """Tell whether one of some texts is as wished; of what must be absent, whether all are."""
+        return (all if self.absent else any)(map(self.holds, texts))
 
     def _found(self, text: str) -> bool:
         if self.regex is not None:
@@ -84,26 +89,34 @@ def shown(text: str) -> str:
     return f'"{_line(text)}"'
 
 
+def cut(text: str) -> str:
+    """Give a text as it is, or the beginning of a long one."""
+    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
+
+
 def _line(text: str) -> str:
-    cut = text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
-    return cut if cut.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut)
+    some = cut(text)
+    return some if some.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in some)
 
 
 @lru_cache(maxsize=4096)
-def compile_once(pattern: str, ignore_case: bool) -> regex.Pattern[str]:
-    """Compile a pattern for every wish that has it, or say where it is wrong."""
+def compile_once(
+    pattern: str, *, ignore_case: bool = False, multiline: bool = False, dotall: bool = False
+) -> regex.Pattern[str]:
+    """Compile a pattern for all that have it, or say where it is wrong."""
     import regex as engine
 
     if not pattern:
         raise ValueError("an empty pattern is found everywhere")
     try:
-        return engine.compile(pattern, engine.IGNORECASE * ignore_case, cache_pattern=False)
+        flags = engine.IGNORECASE * ignore_case | engine.MULTILINE * multiline | engine.DOTALL * dotall
+        return engine.compile(pattern, flags, cache_pattern=False)
     except (engine.error, RecursionError, OverflowError) as error:
         raise ValueError(f"bad pattern {shown(pattern)}: {error}") from error
 
 
 def _search(pattern: str, ignore_case: bool, text: str) -> bool:
-    search = compile_once(pattern, ignore_case).search
+    search = compile_once(pattern, ignore_case=ignore_case).search
     for allowance_s in (REGEX_S, 3 * REGEX_S):  # `regex` counts the CPU time of other threads too: then once more
         began = thread_time()
         try:

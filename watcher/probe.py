@@ -67,7 +67,7 @@ def _inspect(
         exchange.dns_us = exchange.connect_us = exchange.tls_us = exchange.ttfb_us = exchange.transfer_us = None
     lag_us = None if exchange.by_wall else max(0, (time_ns() - exchange.started_ns) // 1000 - latency_us)
     if verdict is not None and verdict.reason is Reason.TIMEOUT:
-        verdict = _whose_timeout(exchange, latency_us, verdict)
+        verdict = _whose_timeout(exchange, latency_us, lag_us, verdict)
     response = exchange.response
     heard = _hear(plan.examine, response, endpoint, plugin_failed) if response is not None else None
     if verdict is None:
@@ -205,10 +205,11 @@ def _broken(
     return Failure(what + references.masked(in_one_line(error)[:DETAIL_CHARS]), Reason.PLUGIN)
 
 
-def _whose_timeout(exchange: Exchange, latency_us: int, failure: Failure) -> Failure:
-    """Give a timeout as the agent's own where it spent much of the time."""
+def _whose_timeout(exchange: Exchange, latency_us: int, lag_us: int | None, failure: Failure) -> Failure:
+    """Give a timeout as the agent's own where it spent much of the time until then."""
     timeout_us = exchange.timeout_ns // 1000
-    own_us = abs(timeout_us - latency_us)  # by the wall clock it is what we were late
+    over_us = latency_us - timeout_us  # by the wall clock: what we were late
+    own_us = over_us if lag_us is None else min(lag_us, -over_us)
     if own_us > timeout_us / OWN_SHARE_MAX:
         text = f"the agent itself took {own_us / 1e6:.1f} of {timeout_us / 1e6:g} s; {failure.detail}"
         return Failure(text, Reason.OVERLOAD)

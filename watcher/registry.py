@@ -74,6 +74,13 @@ def plugin_manager(disabled: Collection[str] = ()) -> Plugins:
     return plugins
 
 
+def changed(plugins: Plugins) -> list[str]:
+    """Name the distributions that were installed, uninstalled or replaced since these plugins were loaded."""
+    loaded = plugins.origins | plugins.absent
+    now = {point.name: _origin(point) for point in metadata.entry_points(group=GROUP)}
+    return sorted({origin.distribution for _, origin in loaded.items() ^ now.items()})
+
+
 def own_plugins(others: Iterable[object] = ()) -> Plugins:
     """Load watcher's own plugins and these, whatever else is installed or chosen: for tests.
 

@@ -16,7 +16,7 @@ import pluggy
 
 from watcher import config, registry
 from watcher.config.sealing import Keyring
-from watcher.errors import ConfigError, DatabaseError, in_one_line
+from watcher.errors import ConfigError, DatabaseError, OtherDatabase, in_one_line
 from watcher.green import offload
 from watcher.leases import Share
 from watcher.ledger import Ledger
@@ -103,6 +103,9 @@ class Roster:
 
         Args:
             recalled: the database is away: begin with the copy. What the table has then comes as a difference.
+
+        Raises:
+            OtherDatabase: ids mean other endpoints now.
         """
         connection = None
         if recalled:
@@ -122,6 +125,8 @@ class Roster:
                     self._read_files(connection)
                 if notices:
                     gevent.sleep(DEBOUNCE_S)
+            except OtherDatabase:
+                raise
             except DatabaseError:
                 if connection is not None:
                     store_connection.close(connection)
@@ -130,7 +135,8 @@ class Roster:
                 gevent.sleep(RETRY_S)
 
     def _connect(self) -> Any:
-        return store_connection.connect(self._dsn, name="watcher roster", autocommit=True)
+        database = self.copy.database
+        return store_connection.connect(self._dsn, name="watcher roster", autocommit=True, database=database)
 
     def _read_all(self, connection: Any) -> None:
         rows, self._cursor = table.load(connection)

@@ -42,11 +42,12 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The first line of a copy: its origin, the agent's id in that database, when the table was read."""
+    """The first line of a copy: its origin, the agent's id in that database, when the table was read, which it was."""
 
     origin: Origin
     agent_id: int
     at: float
+    database: str = ""  # former versions did not ask
 
 
 class RosterCopy:
@@ -60,6 +61,7 @@ class RosterCopy:
 
     def __init__(self, data_dir: Path, index: int, of: int, origin: Origin, say: Callable[[str], None]) -> None:
         self.agent_id: int | None = None  # nothing is written before it is known
+        self.database = ""  # `store.connection.identity`, once it is known
         self._directory = data_dir / DIRECTORY
         self._index, self._of = index, of
         self._path = self._directory / f"{index}{SUFFIX}"
@@ -83,7 +85,7 @@ class RosterCopy:
         self._target, self._lines, self._rows, self._changes = unfinished, [], 0, 0
         self._whole = self.agent_id is not None
         if self._whole:
-            head = msgspec.json.encode(Head(self._origin, self.agent_id, now)) + b"\n"
+            head = msgspec.json.encode(Head(self._origin, self.agent_id, now, self.database)) + b"\n"
             self._attempt(_begin, unfinished, head)
         try:
             yield
@@ -123,10 +125,20 @@ class RosterCopy:
     def rows(self) -> Iterator[Row]:
         """Give the rows of all workers' copies, the older first, and `{"gone": id}` where one went after that."""
         for path, head in _copies(self._directory):
-            if head.origin == self._origin:
+            if (head.origin, head.database) == (self._origin, self.database):
                 with contextlib.suppress(OSError), path.open("rb") as file:
                     file.readline()
                     yield from filter(None, map(_row, file))
+
+    def ids(self) -> set[int]:
+        """Give the endpoints that were checked when workers ended."""
+        found: set[int] = set()
+        for row in self.rows():
+            if "gone" in row:
+                found.discard(row["gone"])
+            else:
+                found.add(row["id"])
+        return found
 
     def forget(self) -> None:
         """Delete all copies, and make none: they are not of the database that is there."""

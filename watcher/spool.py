@@ -20,6 +20,7 @@ from watcher.errors import EnvironmentProblem, WatcherError
 
 MAX_BYTES = 4 << 30
 SUFFIX = ".rows"
+OWNER = "database"  # the file that says for which database the others are
 VERSION = 2  # of the files; those of the first had neither mark nor version
 
 Slice = tuple[str, ...]
@@ -49,19 +50,23 @@ class Spool:
     Args:
         directory: made when it is missing.
         max_bytes: what may lie there; a batch beyond it is refused.
+        database: the `store.connection.identity` of that for which all of it is. What was for another is set aside.
 
     Raises:
         EnvironmentProblem: the directory cannot be made.
     """
 
-    def __init__(self, directory: Path, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, directory: Path, max_bytes: int = MAX_BYTES, database: str = "") -> None:
         self.trouble = ""  # why the last batch was not taken
+        self.disowned: dict[Path, int] = {}  # where rows for another database lie now, and how many
         self._directory = directory
+        self._database = database
         self._max_bytes = max_bytes
         self._count = 0
         self._sizes: dict[str, int] = {}  # by name, in the order of replay: an outage may last for 100,000 files
         self._bytes = 0
         try:
+            self._disown(directory)
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             for unfinished in directory.glob("*.tmp"):
                 unfinished.unlink()
@@ -69,6 +74,17 @@ class Spool:
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise EnvironmentProblem(f"{directory}: {why}; set agent.data_dir") from None
+        if database and _owner(directory) != database:
+            with contextlib.suppress(OSError):  # then they are for whichever database there is, as they were before
+                self._put(directory / OWNER, database.encode())
+
+    def _disown(self, directory: Path) -> None:
+        """Set all files aside, together, if they are for another database: the ids in them mean other rows in ours."""
+        rows = sum(rows_of(path.name) for path in directory.glob(f"*{SUFFIX}"))
+        if rows and self._database and _owner(directory) not in ("", self._database):
+            aside = directory.with_name(f"{directory.name}-{time_ns()}.bad")
+            os.rename(directory, aside)
+            self.disowned[aside] = rows
 
     def _find(self) -> None:
         paths = sorted(self._directory.glob(f"*{SUFFIX}"))
@@ -78,8 +94,10 @@ class Spool:
     def adopt(self, other: Path) -> None:
         """Take over the files of a spool that has no worker any more; to be called before any other method."""
         with contextlib.suppress(OSError):
+            self._disown(other)
             for path in sorted(other.glob(f"*{SUFFIX}")):
                 os.rename(path, self._directory / path.name)
+            (other / OWNER).unlink(missing_ok=True)
             other.rmdir()
         self._find()
 
@@ -184,6 +202,23 @@ def rows_of(name: str) -> int:
 def written_at(name: str) -> float | None:
     """Give when a file was written, in seconds since the epoch, by its name; None when that is not one of ours."""
     return int(name.partition("-")[0]) / 1e9 if _NAME.fullmatch(name) else None
+
+
+def newest(directory: Path, since_us: int, until_us: int) -> int | None:
+    """Give when the newest file within a time was written, in µs since the epoch, by the files' names."""
+    first, end = f"{since_us * 1000:020d}", f"{until_us * 1000:020d}"
+    with contextlib.suppress(OSError):
+        if names := [name for name in os.listdir(directory) if first <= name < end and name.endswith(SUFFIX)]:
+            return int(max(names).partition("-")[0]) // 1000
+    return None
+
+
+def _owner(directory: Path) -> str:
+    """Tell for which database the files of a spool are; of those of former versions nobody knows."""
+    try:
+        return (directory / OWNER).read_text("ascii")
+    except (OSError, ValueError):
+        return ""
 
 
 def _size(path: Path) -> int:

@@ -20,7 +20,7 @@ class Tally:
     spooled: int = 0
     """On disk now."""
     damaged: int = 0
-    """In files of the spool that cannot be used and were set aside."""
+    """In files of the spool that cannot be used, or are for another database, and were set aside."""
     dropped: int = 0
     """Neither the database nor the disk took them."""
     in_hand: int = 0

@@ -34,6 +34,7 @@ STOPPED = "the agent was stopped"
 SECOND_US = 1_000_000
 SAME_US = 10_000  # a row that lies so little before its due time: another clock dated it
 BURST_US = 500_000  # so much of what came due while we did not run is made up for; all of it at once would be a burst
+LEAP_MAX_US = 30 * 86_400 * SECOND_US  # a clock that is set by more was wrong: nobody missed anything
 MAX_LAG_US = 100_000
 MAX_LATE_US = 500_000
 WELL = (Status.UP, Status.DEGRADED)
@@ -42,12 +43,13 @@ WELL = (Status.UP, Status.DEGRADED)
 class Watched(Slot):
     """An endpoint under watch: its plan and what we know of it."""
 
-    __slots__ = ("busy", "changed_us", "last", "plan", "status", "take", "waits_us")
+    __slots__ = ("busy", "changed_us", "heavy", "last", "plan", "status", "take", "waits_us")
 
     def __init__(self, plan: Plan, take: Callable[[Result], None] | None = None) -> None:
         super().__init__(plan.endpoint.id, _interval_us(plan))
         self.plan = plan
         self.busy = False
+        self.heavy = False  # its last check did a TLS handshake, as the next one will
         self.waits_us = 0  # the due time that came while the check before it was about to end
         self.last: Result | None = None
         self.status: Status | None = None  # by the last check that could tell: never missed
@@ -135,6 +137,9 @@ class Watch:
         """Watch an endpoint, or go on watching it with another plan."""
         now_us = self._clock.now_us()
         watched = self._watched.get(plan.endpoint.id)
+        if watched is not None and watched.plan.endpoint.name != plan.endpoint.name:  # another one has its id now
+            self.drop(plan.endpoint.id)
+            watched = None
         if watched is None:
             watched = self._watched[plan.endpoint.id] = Watched(plan)
             self._weigh(watched, 1)
@@ -170,12 +175,18 @@ class Watch:
         watched = Watched(plan, take)
         self._schedule.add(watched, self._clock.now_us())
 
-    def miss_between(self, endpoint_id: int, since_us: int, until_us: int, why: Reason, said: str) -> int:
-        """Give rows for the checks of an endpoint that were due after its last one, and not after the other time."""
+    def miss_between(self, endpoint_id: int, since_us: int, until_us: int | None, why: Reason, said: str) -> int:
+        """Give rows for the checks of an endpoint that were due after its last one, and not after the other time.
+
+        Args:
+            since_us, until_us: as the wall clock has them now; None: when the endpoint came, which `born` has to say.
+        """
         watched = self._watched.get(endpoint_id)
         if watched is None:
             return 0
-        slots = self._schedule.between(watched, since_us + SAME_US, until_us)
+        set_us = self._clock.wall_us(0)
+        end_us = (self.counts.born or {})[endpoint_id] if until_us is None else until_us - set_us
+        slots = self._schedule.between(watched, since_us - set_us + SAME_US, end_us)
         if slots:
             self._miss_slots(watched, slots, why, said)
         return len(slots)
@@ -273,7 +284,7 @@ class Watch:
 
     def _check(self, watched: Watched, due_us: int) -> None:
         plan = watched.plan
-        if plan.before or getattr(plan.prober, "heavy", False):
+        if plan.before or getattr(plan.prober, "heavy", watched.heavy):
             turnstile().begin()
             plan = watched.plan
         late_us = self._clock.now_us() - due_us
@@ -292,6 +303,7 @@ class Watch:
         except BaseException:
             self._done(watched)
             raise
+        watched.heavy = result.tls_us is not None
         if step_us := self._clock.step_us():
             self._clock_set(step_us, self._clock.now_us())
         if due_us + late_us < self._set_at_us:
@@ -352,7 +364,9 @@ class Watch:
         """Date what was in flight no more, and give the times that the clock leapt over as rows."""
         self._set_at_us = now_us
         self.hearing.clock_set()
-        for watched in self._watched.values() if step_us > 0 else ():
+        if not 0 < step_us <= LEAP_MAX_US or self.counts.born is not None:  # what was missed before is being told
+            return
+        for watched in self._watched.values():
             due_us, interval_us = watched.due_us, watched.interval_us
             leapt = (due_us - now_us + step_us - 1) // interval_us
             slots = range(due_us - leapt * interval_us, min(due_us, now_us + 1), interval_us)

@@ -33,11 +33,12 @@ from gevent.fileobject import FileObject
 from watcher import canary, config, registry, witnesses
 from watcher.arrival import Arrival
 from watcher.canary import Canary
+from watcher.clock import SteadyClock
 from watcher.config import Accuracy, Agent, Database, Settings, references
 from watcher.config.sealing import Keyring, keyring
 from watcher.descriptors import allow_many
-from watcher.errors import BOOT_FAILED, DatabaseError, WatcherError, in_one_line
-from watcher.gaps import Gap, Gaps
+from watcher.errors import BOOT_FAILED, DatabaseError, OtherDatabase, WatcherError, in_one_line
+from watcher.gaps import Gaps, Records
 from watcher.health import Health
 from watcher.hearing import Hearing
 from watcher.keeper import Buffer, Keepers
@@ -52,7 +53,7 @@ from watcher.roster_copy import Origin, RosterCopy
 from watcher.screen import figures
 from watcher.shedding import Shedding
 from watcher.spool import Spool
-from watcher.store import agents, metrics
+from watcher.store import agents
 from watcher.store import connection as store_connection
 from watcher.store import libpq_environment
 from watcher.transport import Anchor
@@ -152,12 +153,14 @@ class Worker:
         self._health = Health()
         self._said_shed, self._said_suspect = False, False
         self._unchecked = Unchecked(log.warning)
+        clock = SteadyClock()
         self._watch = Watch(
             job.location,
             job.concurrency,
             self._buffer.add,
             self._changed,
             self._step_failed,
+            clock,
             hearing=Hearing(witnesses.summon(job.witnesses), lambda: time.time_ns() // 1000, log.warning),
             shedding=Shedding(int(job.max_lag_s * 1e6), int(job.max_late_s * 1e6)),
             unchecked=self._unchecked.note,
@@ -178,12 +181,14 @@ class Worker:
             keyring=job.keyring(),
         )
         self._keepers: Keepers | None = None
-        self._gaps = Gaps(Path(job.data_dir) / "running", job.index, job.of)
+        self._gaps = Gaps(Path(job.data_dir), job.index, job.of, clock, log.warning)
         self._loaded = Event()
         self.broken = False
+        self.orphaned = False
 
     def run(self) -> None:
         """Work until a signal, or the end of the supervisor."""
+        gevent.get_hub().NOT_ERROR += (OtherDatabase,)  # no traceback of what is nobody's mistake
         gevent.signal_handler(signal.SIGTERM, self._ending.set)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         allow_many()
@@ -204,6 +209,7 @@ class Worker:
             handed_over=self._outlets.results,
             say=log.warning,
             broke=self._broke,
+            database=self._roster.copy.database,
         )
         self._keepers.start()
         self._outlets.start(self._spawn)
@@ -212,14 +218,14 @@ class Worker:
             self._watch.accompany(self._canary.watched_by(plan), self._canary.hear)
         tasks = (self._watch.run, self._watch.hearing.run, *(arrival.make_up,) * arrival.recalled)
         background += [*map(self._spawn, tasks), self._spawn(self._be_seen, agent_id)]
-        if self._gaps.begin(time.time_ns() // 1000):
+        if self._gaps.begin(self._roster.copy.ids):
             self._watch.counts.born = {}
             background.append(self._spawn(self._tell_gaps, agent_id))
         background.append(self._spawn(self._roster.follow, arrival.recalled))
         self._ending.wait()
         self._drain()
         gevent.killall(background, timeout=1)
-        if not self.broken:
+        if not (self.broken or self.orphaned):
             self._gaps.end()
 
     def _spawn(self, task: Callable[..., None], *arguments: Any) -> gevent.Greenlet:
@@ -233,31 +239,45 @@ class Worker:
         self.broken = True
         self._ending.set()
 
-    def end(self) -> None:
-        """Drain and end."""
+    def be_orphaned(self) -> None:
+        """Drain and end, as the supervisor is no more: nobody wanted that, so the next life tells what is missed."""
+        self.orphaned = True
         self._ending.set()
 
     def _connect(self) -> store_connection.Connection:
-        return store_connection.connect(self._job.dsn, name="watcher worker", autocommit=True)
+        database = self._roster.copy.database
+        return store_connection.connect(self._job.dsn, name="watcher worker", autocommit=True, database=database)
 
     def _spool(self) -> Spool:
         """Give the spool of this worker; it takes over those of workers that are no more."""
         job = self._job
         spools = Path(job.data_dir) / "spool"
-        own = Spool(spools / str(job.index))
+        own = Spool(spools / str(job.index), database=self._roster.copy.database)
         for other in spools.iterdir():
             if other.name.isdigit() and int(other.name) >= job.of and int(other.name) % job.of == job.index:
                 own.adopt(other)
+        for path, rows in own.disowned.items():
+            log.warning(
+                "%s: %s of another database than %s is now, where ids are other endpoints'; set aside: delete that "
+                "directory, or put its files back when the former database is",
+                path,
+                figures.counted(rows, "result"),
+                store_connection.place(job.dsn),
+            )
         return own
 
     def _be_seen(self, agent_id: int) -> None:
         while True:
             gevent.sleep(SEEN_S)
-            # the keepers tell of a database that is away
-            with contextlib.suppress(DatabaseError), contextlib.closing(self._connect()) as connection:
-                agents.seen(connection, agent_id)
-                if row := self._health.take():
-                    agents.add_health(connection, agent_id, self._job.index, row)
+            try:
+                with contextlib.closing(self._connect()) as connection:
+                    agents.seen(connection, agent_id)
+                    if row := self._health.take():
+                        agents.add_health(connection, agent_id, self._job.index, row)
+            except OtherDatabase:
+                raise
+            except DatabaseError:
+                pass  # the keepers tell of it
 
     def _settled(self) -> None:
         _settle()
@@ -266,17 +286,13 @@ class Worker:
     def _tell_gaps(self, agent_id: int) -> None:
         """Tell what was not checked because this worker was cut short before, once its own results are stored."""
 
-        def last(ids: list[int], gap: Gap) -> dict[int, int]:
-            with contextlib.closing(self._connect()) as connection:
-                return metrics.last(connection, agent_id, ids, *gap)
-
         def room() -> bool:
             return len(self._buffer) < self._job.buffer_rows // 4
 
         self._loaded.wait()
-        while self._keepers is not None and self._keepers.recovering:
+        while self._keepers is not None and (self._keepers.recovering or self._gaps.waits):
             gevent.sleep(1.0)
-        self._gaps.tell(dict(self._watch.counts.born or {}), self._watch, last, room, log.warning)
+        self._gaps.tell(self._watch, Records(self._connect, agent_id), room)
         self._watch.counts.born = None
 
     def _drain(self) -> None:
@@ -325,6 +341,7 @@ class Worker:
             self._say_drops()
             self._say_accuracy()
             self._unchecked.tend()
+            self._gaps.tend()
             self._say_state(out)
 
     def _say_accuracy(self) -> None:
@@ -360,7 +377,7 @@ class Worker:
             out.write(msgspec.json.encode(line) + b"\n")
             out.flush()
         except OSError:
-            self._ending.set()  # nobody reads any more
+            self.be_orphaned()  # nobody reads any more
 
 
 def _settle() -> None:
@@ -377,7 +394,7 @@ def _settle() -> None:
 def _until_end_of_input(stdin: Any, worker: Worker) -> None:
     while stdin.read(4096):
         pass
-    worker.end()
+    worker.be_orphaned()
 
 
 def main() -> None:

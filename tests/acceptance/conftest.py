@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import trustme
-from agent_process import PATIENCE_S, WATCHER
+from agent_process import PATIENCE_S, WATCHER, own_data_dir
 from environments import built
 
 
@@ -109,7 +109,7 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True,
             timeout=PATIENCE_S,
             cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "120", **environment},
+            env={**os.environ, **own_data_dir(tmp_path), "COLUMNS": "120", **environment},
         )
 
     return call

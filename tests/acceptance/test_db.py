@@ -224,7 +224,8 @@ def test_status_before_and_after_the_first_migration(config: Path, prepared_dir:
     assert "run: watcher db migrate" in db(config, "status").stdout
     db(config, "migrate")
     names = ("0/01769860800000000000-7-1-5000.rows", "1/01769860801000000000-7-1-7.rows")
-    for name, content in ((names[0], b"12345"), (names[1], b"123"), ("1/0.bad", b"?")):
+    aside = ("1/0.bad", names[0].replace("0/", "0-1769860900000000000.bad/"))
+    for name, content in ((names[0], b"12345"), (names[1], b"123"), (aside[0], b"?"), (aside[1], b"another's")):
         (prepared_dir / "spool" / name).parent.mkdir(parents=True, exist_ok=True)
         (prepared_dir / "spool" / name).write_bytes(content)
     with embedded.serve(prepared_dir, lambda line: None):
@@ -246,9 +247,10 @@ def test_status_before_and_after_the_first_migration(config: Path, prepared_dir:
     assert after["metrics"]["size_bytes"] > after["metrics"]["index_bytes"] > 30_000
     assert (after["compressed"], after["unmoved"], after["rollups"]["rows"]) == (None, 0, 0)
     assert after["oldest_at"] == 1769860800  # date -u -d 2026-01-31T12:00:00Z +%s
-    assert after["spool"] == {"files": 2, "rows": 5007, "size_bytes": 8, "oldest_at": 1769860800.0, "damaged": 1}
+    assert after["spool"] == {"files": 2, "rows": 5007, "size_bytes": 8, "oldest_at": 1769860800.0, "damaged": 2}
+    assert "\nrollups:    no rows known yet, " in text and "about 0" not in text
     assert "about 1,000 rows" in text and "in 2 partitions" in text and "2026-01-31T12:00:00Z" in text
-    assert "2 files, 8 B, 5,007 rows, the oldest of 2026-01-31T12:00:00Z, 1 damaged file set aside" in text
+    assert "2 files, 8 B, 5,007 rows, the oldest of 2026-01-31T12:00:00Z, 2 files set aside" in text
 
 
 def test_database_that_does_not_answer_is_one_line(tmp_path: Path) -> None:

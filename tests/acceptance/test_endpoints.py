@@ -303,7 +303,16 @@ def test_whoever_changes_a_file_s_endpoint_is_told_that_the_file_decides(place: 
     stocked("import", "sites.csv", "--source", "file:/etc/w.toml")
     del place
     _, _, messages = stocked("disable", "front page")
-    assert messages == "watcher: the next reload of file:/etc/w.toml says anew whether they are enabled\n"
+    assert messages == "watcher: a reload or restart enables it again; set enabled = false in /etc/w.toml\n"
+    _, _, messages = stocked("enable", "--source", "file:/etc/w.toml")
+    said = "a reload or restart disables again what has enabled = false in /etc/w.toml; take that out there"
+    assert messages == f"watcher: {said}\n"
+
+
+def test_whoever_disables_what_a_plugin_found_is_told_that_the_plugin_decides(stocked: Watcher) -> None:
+    stocked("import", "sites.csv", "--source", "plugin:shops")
+    _, _, messages = stocked("disable", "--source", "plugin:shops")
+    assert messages == "watcher: the plugin shops decides: what it finds next says anew whether they are enabled\n"
 
 
 @pytest.mark.parametrize(("answer", "left"), [(b"y\n", 2), (b"n\n", 3), (b"\n", 3), (b"\x04", 3)])

@@ -88,3 +88,19 @@ def test_what_is_back_is_as_it_was(run: Run, write: Write, wordcount: dict[str, 
     there = {"WATCHER_DATA_DIR": str(data_dir)}
     assert "watcher-wordcount 0.9" in run("validate", "--config", str(path), **there).stderr
     assert run("validate", "--config", str(path), **there, **wordcount).returncode == 0
+
+
+def test_a_plugin_that_was_installed_since_the_start_is_known_after_a_restart(
+    write: Write, database: str, site: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("site-packages")
+    text = HEAD.format(dsn=database, source="one") + ENDPOINT.format(name="words", site=site)
+    path = write(text)
+    with AgentProcess(path, PYTHONPATH=str(directory)) as agent:
+        agent.wait_for(" 1 up")
+        put(directory, "wordcount", SOURCE)
+        path.write_text(text + "min_words = 1\n", encoding="utf-8")
+        agent.process.send_signal(signal.SIGHUP)
+        agent.wait_for("installed, changed or uninstalled since the start, known after a restart: watcher-wordcount")
+        agent.wait_for('unknown option "min_words"')
+        assert agent.end() == 0, agent.everything()

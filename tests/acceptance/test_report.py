@@ -127,6 +127,20 @@ def test_endpoints_are_chosen_by_name_and_label(watched: str) -> None:
     assert "0 endpoints" in report(watched, "--label", "team=none")
 
 
+def test_removed_endpoints_are_left_out_or_marked(watched: str) -> None:
+    with closing(connect(watched, name="test", autocommit=True)) as connection:
+        connection.cursor().execute("UPDATE endpoints SET removed_at = now() WHERE name = %s", (NAMES[0],))
+    found = json.loads(report(watched, "--format", "json"))
+    assert [line["name"] for line in found["endpoints"]] == [NAMES[1]] and found["total"]["down"] == 0
+    shown = report(watched, "--removed")
+    assert f"\n{NAMES[0]} (removed) " in shown and f"{NAMES[1]} (removed)" not in shown and "10 outage minutes" in shown
+    page = Page()
+    page.feed(report(watched, "--removed", "--format", "html"))
+    assert {f"{NAMES[0]} (removed)", NAMES[1]} <= set(page.texts)
+    assert "0 endpoints" in report(watched, "--label", f"team={NAMES[0][1:]}")
+    assert "1 endpoint\n" in report(watched, "--endpoint", NAMES[0])
+
+
 @pytest.mark.parametrize("kind", ["table", "csv", "json", "html"])
 def test_a_password_in_a_name_is_not_shown(watched: str, kind: str) -> None:
     with closing(connect(watched, name="test", autocommit=True)) as connection:
@@ -149,4 +163,4 @@ def test_a_mistake_is_told(database: str, arguments: tuple[str, ...], words: str
 
 
 def test_a_database_without_rollups_is_told(empty_database: str) -> None:
-    assert "has no rollups yet; run `watcher db migrate`" in report(empty_database, code=1)
+    assert "has no rollups yet; run `watcher db migrate`, or an agent" in report(empty_database, code=1)

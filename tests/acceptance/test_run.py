@@ -140,7 +140,7 @@ def test_endpoints_of_other_sources_are_told_of(
         eventually(results(query, "page"), 30)
         assert agent.end() == 0
     other = tmp_path / "other.toml"
-    dsn = path.read_text(encoding="utf-8").partition("[agent]")[0]
+    dsn = path.read_text(encoding="utf-8").partition("[defaults]")[0]
     other.write_text(
         dsn + ANOTHER.format(site=site, name="other") + ANOTHER.format(site=site, name="page"), encoding="utf-8"
     )

@@ -18,7 +18,7 @@ def test_green_a_database_that_is_silent_after_the_greeting_is_away(database: st
             from gevent.event import Event
             from watcher import arrival
             arrival.REGISTER_S = 2.0
-            copy = SimpleNamespace(agent_id=None, head=lambda: SimpleNamespace(agent_id=5))
+            copy = SimpleNamespace(agent_id=None, head=lambda: SimpleNamespace(agent_id=5, database=""))
             comes = arrival.Arrival(sys.argv[1], "here", "", copy=copy, say=print)
             print(comes.wait(Event()), comes.recalled)
             """,

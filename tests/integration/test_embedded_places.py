@@ -127,11 +127,17 @@ def test_root_keeps_the_account_that_owns_the_data(data_dir: Path) -> None:
 
 
 @root_only
-def test_root_gets_a_remedy_when_the_account_cannot_reach_the_data(tmp_path: Path) -> None:
-    tmp_path.chmod(0o700)
-    with pytest.raises(EnvironmentProblem, match="cannot reach .*: set agent.data_dir to .* e.g. /var/lib/watcher$"):
-        with embedded.serve(tmp_path / "data", silent):
+@pytest.mark.parametrize("name", ["", "data"])
+def test_root_gets_a_remedy_that_helps_when_the_account_cannot_reach_the_data(data_dir: Path, name: str) -> None:
+    data_dir.mkdir(mode=0o700)
+    remedy = f": (chmod o\\+x {data_dir}), or set agent.data_dir to a directory outside of it$"
+    with pytest.raises(EnvironmentProblem, match=f"cannot reach {data_dir}{remedy}") as refused:
+        with embedded.serve(data_dir / name, silent):
             pass
+    command = str(refused.value).partition(": ")[2].partition(", or ")[0]
+    subprocess.run(command.split(), check=True)
+    with embedded.serve(data_dir / name, silent) as server:
+        assert ask(server.dsn, "SELECT 1") == 1
 
 
 @pytest.fixture(name="install")

@@ -24,7 +24,6 @@ BEFALLS = {
     "gone": (outages.killed, outages.postmaster_killed, outages.restarted),
     "refusing": (outages.lets_nobody_in, outages.crowded, outages.password_changed, outages.read_only),
     "silent": (outages.hanging, outages.slow),
-    "emptied": (outages.schema_dropped,),
 }
 
 

@@ -191,7 +191,7 @@ def test_a_refused_client_certificate_is_noticed_when_the_server_is_talked_to(au
     ("written", "complaint"),
     [
         ({}, "does nothing"),
-        ([], "an empty list says nothing"),
+        ([], "an empty list checks nothing"),
         ({"send": r"a\q"}, r"send has '\\q'"),
         ({"send": "a\\"}, "which is none of"),
         ({"send": r"\xf"}, "which is none of"),

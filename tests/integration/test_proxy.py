@@ -99,6 +99,24 @@ def test_a_plain_session_without_a_proxy_knows_peer_and_address(authority: Any, 
             assert result.address in ("127.0.0.1", "::1")
 
 
+def test_a_plain_session_loads_the_public_certificates_once(
+    authority: Any, plugins: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def note(context: ssl.SSLContext, *arguments: Any, **options: Any) -> None:
+        loaded.append(arguments)
+        load(context, *arguments, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", note)
+    with scripted(says(), server_tls(authority.issue_cert("localhost"))) as port:
+        endpoint = Endpoint(name="x", url=f"https://localhost:{port}/", options={"transport": "requests"})
+        plan = compile_plan(endpoint, plugins)
+        assert [inspect(plan)[0].reason for _ in range(3)] == [Reason.CERTIFICATE] * 3
+    assert len(loaded) <= 1
+
+
 def http_tls(ca_file: str) -> Tls:
     """Give the option `tls` as it is converted."""
     return Tls(ca=Path(ca_file))

@@ -51,8 +51,8 @@ def store(connection: Connection, results: Iterable[Result]) -> None:
 
 def fold(connection: Connection) -> None:
     """Sum up all that there is: the second time sees that the transactions of the first are over."""
-    rollups.fold(connection)
-    assert not rollups.fold(connection).is_behind
+    rollups.fold(connection, budget_s=300)
+    assert not rollups.fold(connection, budget_s=300).is_behind
 
 
 def rows(connection: Connection, table: str, columns: str) -> dict[tuple[int, int], tuple[Any, ...]]:
@@ -328,9 +328,9 @@ def test_a_fold_that_is_stopped_goes_on_where_it_ended(connection: Connection) -
 
 
 def test_each_level_is_kept_for_its_time(connection: Connection) -> None:
-    store(connection, [result(-day * 24 * HOUR_US) for day in (0, 5, 70)])
+    store(connection, [result(-day * 24 * HOUR_US) for day in (0, 5, 45)])
     fold(connection)
-    keep = rollups.Keep(minutes=3, hours=40, days=400)
+    keep = rollups.Keep(minutes=3, hours=10, days=400)
     gone = rollups.expire(connection, keep)
     assert {name.rpartition("_")[0] for name in gone} == {"metrics_minutes", "metrics_hours"}
     assert list(rows(connection, "metrics_minutes", "up")) == [(1, 0)]

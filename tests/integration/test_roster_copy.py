@@ -110,6 +110,16 @@ def test_a_copy_of_another_database_or_agent_is_none(make: Callable[..., RosterC
         assert (make(origin=other).head(), list(make(origin=other).rows())) == (None, [])
 
 
+def test_rows_of_workers_that_read_another_table_last_are_none(make: Callable[..., RosterCopy]) -> None:
+    for index, database in enumerate(["former", "now"]):
+        copy = make(index, 2)
+        copy.database = database
+        renew(copy, row(index), now=1000.0 + index)
+    copy = make()
+    copy.database = copy.head().database
+    assert (copy.database, list(copy.rows())) == ("now", [row(1)])
+
+
 def test_the_number_of_workers_may_change(make: Callable[..., RosterCopy], tmp_path: Path) -> None:
     for index in range(3):
         renew(make(index, 3), row(index), now=1000.0 + index)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,12 @@ import psycopg2
 import pytest
 from green_process import run_green
 
-from watcher.errors import DatabaseError, DatabaseUnavailable
-from watcher.store import embedded
+from watcher.errors import DatabaseError, DatabaseUnavailable, OtherDatabase
+from watcher.store import embedded, migrations, postgres_binaries
 from watcher.store.connection import (
     close,
     connect,
+    identity,
     place,
     require_version,
     transaction,
@@ -148,6 +150,33 @@ def test_a_transaction_is_all_or_nothing(database: str, autocommit: bool) -> Non
             cursor.execute("SELECT count(*) FROM kept")
             assert cursor.fetchone() == (0,)
         assert connection.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
+
+
+def test_a_database_that_is_another_one_is_refused(database: str, empty_database: str) -> None:
+    with contextlib.closing(connect(database, name="test")) as connection:
+        own = identity(connection)
+    connect(database, name="test", database=own).close()
+    with pytest.raises(DatabaseError, match="run `watcher db migrate`") as missing:
+        connect(empty_database, name="test", database=own)
+    assert not isinstance(missing.value, OtherDatabase), "it may yet become the one that it was"
+    migrations.migrate(empty_database)
+    with pytest.raises(OtherDatabase, match="^the database .* is another one than before$"):
+        connect(empty_database, name="test", database=own)
+
+
+def test_what_was_restored_from_a_dump_is_the_same_database(
+    database: str, empty_database: str, tmp_path: Path
+) -> None:
+    with contextlib.closing(connect(database, name="test")) as connection:
+        own = identity(connection)
+    programs = next(postgres_binaries.directories())[1]
+    if not (programs / "pg_restore").exists():
+        pytest.skip(f"no pg_restore in {programs}")
+    dump = tmp_path / "dump"
+    subprocess.run([programs / "pg_dump", "--format=custom", f"--file={dump}", database], check=True, timeout=60)
+    subprocess.run([programs / "pg_restore", f"--dbname={empty_database}", dump], check=True, timeout=60)
+    assert not migrations.migrate(empty_database)
+    connect(empty_database, name="test", database=own).close()
 
 
 def test_a_table_that_is_missing_has_its_remedy(empty_database: str) -> None:

@@ -121,6 +121,14 @@ def test_a_batch_stored_again_changes_nothing(connection: Connection) -> None:
     assert execute(connection, "SELECT count(*), count(detail) FROM metrics") == [(9, 0)]
 
 
+def test_a_batch_of_which_some_is_there_and_some_of_a_day_without_partition_is_stored(connection: Connection) -> None:
+    assert metrics.store(connection, [metrics.encode([result()])], 1) == 1
+    later = [metrics.encode([result(), result(1)]), metrics.encode([result(86_400_000_000)])]
+    assert metrics.store(connection, later, 1) == 2
+    assert metrics.store(connection, later[::-1], 1) == 0
+    assert execute(connection, "SELECT count(*) FROM metrics") == [(3,)]
+
+
 def test_a_batch_is_stored_whole_or_not_at_all(connection: Connection) -> None:
     good = metrics.encode([result()])
     with pytest.raises(DatabaseError) as caught:

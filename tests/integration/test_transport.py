@@ -8,6 +8,7 @@ import time
 import gevent
 import pytest
 import requests
+from name_servers import scripted_server
 from scripted import answers, page, request, reset, scripted, server_tls, silent, verdict
 
 from watcher.errors import ProbeError
@@ -257,6 +258,46 @@ def test_a_kept_connection_that_the_peer_closed_is_made_anew(plugins) -> None:
         results = [probe(plan) for _ in range(3)]
         plan.close()
     assert [result.status for result in results] == [Status.UP] * 3
+
+
+@pytest.mark.parametrize(
+    ("thinks_s", "expected"), [(0, (Status.UP, None, 200)), (0.8, (Status.DOWN, Reason.CLOSED, None))]
+)
+def test_a_kept_connection_that_ends_long_after_the_request_is_the_sites_fault(
+    plugins, thinks_s: float, expected: tuple
+) -> None:
+    """At once: it was closed meanwhile. Later: the site took the request and left it; nor may a check last twice."""
+    connections: list[int] = []
+
+    def leaves(connection: socket.socket) -> None:
+        connections.append(1)
+        request(connection)
+        connection.sendall(PAGE)
+        request(connection)
+        time.sleep(thinks_s)
+
+    with scripted(leaves) as port:
+        url = f"http://127.0.0.1:{port}/"
+        plan = compile_plan(Endpoint(name=url, url=url, timeout_s=1.5, options={"keep_alive": True}), plugins)
+        first, again = probe(plan), probe(plan)
+        plan.close()
+    assert verdict(first) == (Status.UP, None, 200)
+    assert verdict(again) == expected
+    assert len(connections) == (1 if thinks_s else 2)
+
+
+def test_where_a_kept_connection_ended_and_no_new_one_is_made_the_row_has_nothing_of_it(plugins) -> None:
+    with scripted_server() as names, scripted(answers(PAGE)) as port:
+        names.says["www.test"] = ["127.0.0.1"]
+        url = f"http://www.test:{port}/"
+        options = {"keep_alive": True, "resolver": (names.address,)}
+        plan = compile_plan(Endpoint(name=url, url=url, options=options), plugins)
+        assert probe(plan).address == "127.0.0.1"
+        del names.says["www.test"]
+        gevent.sleep(1.1)  # a name is known for a second
+        gone = probe(plan)
+        plan.close()
+    assert (verdict(gone), gone.address) == ((Status.DOWN, Reason.DNS, None), None)
 
 
 # a large request; requests as the API; the plain session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,3 +147,45 @@ def test_the_other_family_is_tried_where_the_first_is_refused(dnsmasq: Start, po
     assert (result.status, result.address) == (Status.UP, "127.0.0.1")
     refused = check(f"http://www.test:{port}/", resolver=server.address, ip_version=6)
     assert (refused.status, refused.reason, refused.address) == (Status.DOWN, Reason.CONNECT, "::1")
+
+
+@contextlib.contextmanager
+def deaf(host: str, port: int) -> Iterator[None]:
+    """Have a port answer nothing: the kernel drops what comes for a listener whose queue is full (listen(2))."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(socket.create_server((host, port), family=socket.AF_INET6, backlog=0))
+        for _ in range(3):
+            caller = stack.enter_context(socket.socket(socket.AF_INET6))
+            caller.setblocking(False)
+            caller.connect_ex((host, port))
+        yield
+
+
+def test_an_address_that_says_nothing_is_followed_by_the_next_and_told_of(dnsmasq: Start, port: int) -> None:
+    server = dnsmasq({"www.test": ["127.0.0.1", "::1"]}, ttl=60)
+    options = {"resolver": server.address, "ip_version": "6 first"}
+    with deaf("::1", port):
+        result = check(f"http://www.test:{port}/", timeout_s=20.0, **options)
+        assert (result.status, result.http_status, result.address) == (Status.UP, 200, "127.0.0.1")
+        assert result.detail == "tried before: ::1 (timeout in connect)"
+        assert 1_000_000 <= result.connect_us <= result.latency_us
+        hurried = check(f"tcp://www.test:{port}", timeout_s=1.0, **options)
+        assert (hurried.status, hurried.address) == (Status.UP, "127.0.0.1")
+
+
+def test_an_address_that_was_silent_has_another_turn_where_no_other_accepts(dnsmasq: Start) -> None:
+    """As an agent of one family needs it: it has no way to the other address, and a first packet may be lost."""
+    server = dnsmasq({"www.test": ["127.0.0.1", "::1"]}, ttl=60)
+    (port,) = free_ports("site").values()
+    with contextlib.ExitStack() as silence, contextlib.ExitStack() as site:
+        silence.enter_context(deaf("::1", port))
+
+        def wake_up() -> None:
+            silence.close()
+            site.enter_context(scripted(answers(page(b"hello")), host="::1", port=port))
+
+        gevent.spawn_later(1.5, wake_up)
+        options = {"resolver": server.address, "ip_version": "6 first"}
+        result = check(f"http://www.test:{port}/", timeout_s=20.0, **options)
+    assert (result.status, result.http_status, result.address) == (Status.UP, 200, "::1")
+    assert result.connect_us > 1_000_000

@@ -20,10 +20,21 @@ from watcher.plugins.assertions import (
     regex,
     response_headers,
     status,
+    tls_version,
 )
 
 PLUGINS = plugged.manager(
-    body_hash, body_size, certificate, contains, final_url, json_path, latency, regex, response_headers, status
+    body_hash,
+    body_size,
+    certificate,
+    contains,
+    final_url,
+    json_path,
+    latency,
+    regex,
+    response_headers,
+    status,
+    tls_version,
 )
 TEXT = (Path(__file__).parents[2] / "docs/options/assertions.md").read_text(encoding="utf-8")
 EXAMPLES = [line.strip() for line in re.findall(r"^    \w+ = .*$", TEXT, re.MULTILINE)]

@@ -52,6 +52,13 @@ def test_totals_outlive_a_worker_and_gauges_do_not() -> None:
     assert (fleet.totals(1.0).stored, fleet.totals(1.0).missed, fleet.totals(1.0).up) == (103, 2, 5)
 
 
+def test_what_a_worker_left_in_the_spool_is_counted_once_by_the_next_one() -> None:
+    fleet = Fleet()
+    fleet.hear(line(pid=1, spooled=35), 0.0)
+    fleet.hear(line(pid=2, recovered=35, spooled=35), 1.0)
+    assert fleet.totals(1.0).spooled == 35
+
+
 def test_the_endpoints_of_a_worker_that_died_are_unknown_until_the_next_one_speaks() -> None:
     fleet = Fleet()
     fleet.hear(line(0, endpoints=5, up=5), 0.0)

@@ -27,6 +27,7 @@ from watcher.plan import Unusable, compile_plan
         ("content_match", '"contains"'),  # Datadog
         ("frequency", '"interval"'),
         ("retries", "made once"),
+        ("options", "keys of the endpoint itself"),
         ("intervall", ""),
     ],
 )

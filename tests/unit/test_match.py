@@ -122,6 +122,24 @@ def test_its_words_fit_into_a_message(match: Match, words: str) -> None:
     assert str(match) == words
 
 
+@pytest.mark.parametrize(
+    ("match", "texts", "holds"),
+    [
+        (Match(equals="a"), ["b", "a"], True),
+        (Match(equals="a"), ["b", "c"], False),
+        (Match(equals="a"), [], False),
+        (Match(equals="a", absent=True), ["b", "a"], False),
+        (Match(equals="a", absent=True), ["b", "c"], True),
+        (Match(absent=True), [], True),
+        (Match(absent=True), ["a"], False),
+    ],
+)
+def test_one_of_several_texts_is_enough_and_none_may_be_what_must_be_absent(
+    match: Match, texts: list[str], holds: bool
+) -> None:
+    assert match.holds_among(texts) is holds
+
+
 def test_a_hostile_pattern_ends_soon_and_says_nothing_of_the_site() -> None:
     with pytest.raises(ProbeError) as caught:
         Match(regex=HOSTILE).holds("a" * 4000)

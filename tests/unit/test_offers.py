@@ -59,6 +59,14 @@ def test_a_package_that_is_there_in_another_version_is_told_of(tmp_path: Path) -
     ]
 
 
+def test_an_option_of_watcher_s_own_is_not_looked_for_at_pypi(tmp_path: Path) -> None:
+    offers.remember(tmp_path, Offers({"old": Offer("p", "watcher", "0.0")}))
+    types = OptionTypes()
+    types.recall(tmp_path)
+    (said,) = mistakes(types, old=1)
+    assert said.endswith("does not offer it: install watcher 0.0 from its checkout, or remove it")
+
+
 def test_a_plugin_that_is_merely_not_loaded_is_told_of(tmp_path: Path) -> None:
     types = OptionTypes(absent=["wordcount"])
     types.recall(remembered(tmp_path, ("min_words",)))

@@ -101,7 +101,7 @@ def test_each_endpoint_knows_its_own_page() -> None:
     [
         ("changed", "'changed' is no SHA-256: 64 hexadecimal digits, as sha256sum prints them"),
         (ABC[:-1], "is no SHA-256"),
-        ([], "an empty list would refuse every page"),
+        ([], "an empty list checks nothing"),
         ({}, "give one of sha256 and unchanged = true"),
         ({"sha256": ABC, "unchanged": True}, "give one of sha256 and unchanged = true"),
         ({"unchanged": True, "changed": "missed"}, 'expected one of "degraded", "down"'),

@@ -14,12 +14,12 @@ import trustme
 from cryptography import x509
 
 from watcher import Failure, Reason, Step
-from watcher.plugins.assertions import certificate
+from watcher.plugins.assertions import certificate, tls_version
 from watcher.plugins.protocols import http
 from watcher.plugins.request import proxy
 from watcher.testing import exchange
 
-PLUGINS = plugged.manager(certificate, http, proxy)
+PLUGINS = plugged.manager(certificate, tls_version, http, proxy)
 DAY_S = 86_400
 
 
@@ -39,8 +39,7 @@ def der(authority: trustme.CA, *names: str, days: float = 90) -> bytes:
 
 def steps(url: str = "https://site.test/", **options: Any) -> list[Step]:
     """Give the steps for options as they are written."""
-    found = PLUGINS.hook.watcher_steps(endpoint=plugged.endpoint(PLUGINS, url, **options))
-    return [step for made in found for step in made]
+    return PLUGINS.hook.watcher_steps(endpoint=plugged.endpoint(PLUGINS, url, **options))
 
 
 def verdict(shown: bytes | None, version: str = "TLSv1.3", **options: Any) -> Failure | None:

@@ -264,5 +264,5 @@ def test_mistakes_are_told(table: dict[str, Any], said: str) -> None:
 def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.proto", None)
     assert plugged.settings(PLUGINS, {"otlp": {}})[1] == [
-        'plugins.otlp: needs the package opentelemetry-proto; install it with: pip install "watcher[otlp]"'
+        "plugins.otlp: needs the package opentelemetry-proto; in a checkout of watcher: pip install '.[otlp]'"
     ]

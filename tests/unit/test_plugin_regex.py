@@ -268,7 +268,7 @@ def test_another_greenlet_keeps_its_turns_while_a_hostile_pattern_runs() -> None
 
 
 def test_what_other_threads_compute_is_not_on_the_bill_of_the_pattern() -> None:
-    search = regex.compile_once(LONG_PATTERN, regex.regex.MULTILINE).search
+    search = regex.Pattern(pattern=LONG_PATTERN).compiled().search
     text = page(HIT, around=4000)
     began = thread_time()
     expected = search(text).start()

@@ -135,6 +135,6 @@ def test_missing_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPa
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, module, None)
             assert plugged.settings(PLUGINS, table)[1] == [
-                f"plugins.prometheus_remote_write: needs the package {package}; install it with: "
-                'pip install "watcher[remote-write]"'
+                f"plugins.prometheus_remote_write: needs the package {package}; in a checkout of watcher: "
+                "pip install '.[remote-write]'"
             ]

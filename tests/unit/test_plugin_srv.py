@@ -98,19 +98,6 @@ def test_many_targets_come_by_tcp(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "address", "port"),
-    [
-        ("192.0.2.1", "192.0.2.1", 53),
-        ("192.0.2.1:5353", "192.0.2.1", 5353),
-        ("2001:db8::1", "2001:db8::1", 53),
-        ("[2001:db8::1]:5353", "2001:db8::1", 5353),
-    ],
-)
-def test_resolver(text: str, address: str, port: int) -> None:
-    assert srv.server(text) == (address, port)
-
-
-@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("records = []", "records is empty"),
@@ -118,8 +105,8 @@ def test_resolver(text: str, address: str, port: int) -> None:
         ('records = ["_http._tcp.a..b"]', "'_http._tcp.a..b' is no name of a record"),
         (f'records = ["_http._tcp.{"a" * 64}.b"]', "is no name of a record"),
         ('records = ["_imap._tcp.h"]', '_imap._tcp.h does not tell the scheme; add url = "tcp://{host}:{port}"'),
-        ('records = ["_http._tcp.h"]\nresolver = "dns.example"', "resolver 'dns.example' is no address"),
-        ('records = ["_http._tcp.h"]\nresolver = "[::1]:0"', "resolver '[::1]:0' is no address"),
+        ('records = ["_http._tcp.h"]\nresolver = "dns.example"', "'dns.example' is no address of a name server"),
+        ('records = ["_http._tcp.h"]\nresolver = "[::1]:0"', "'[::1]:0' is no address of a name server"),
         ('records = ["_http._tcp.h"]\ninterval = 0.5', "interval must be 1 s or more"),
         ('records = ["_http._tcp.h"]\nurl = "http://{target}/"', "there are {record}, {host}, {port}"),
     ],

@@ -17,6 +17,7 @@ from watcher.probe import missed, probe
 from watcher.transport.exchange import Exchange
 
 ENDPOINT = Endpoint(name="x", url="test://x", id=7, timeout_s=0.5)
+LONG_NS = 60_000_000_000  # of a timeout of which a machine under load takes no twentieth
 
 
 def fill(exchange) -> None:
@@ -177,13 +178,13 @@ def test_what_a_step_found_is_stored() -> None:
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_a_failure_is_down_unless_it_says_nothing_of_the_site(reason: Reason) -> None:
-    result = run(raiser(ProbeError(reason, "why")))
-    expected = Status.MISSED if reason in NOT_THE_SITE or reason is Reason.TIMEOUT else Status.DOWN
-    if reason is Reason.TIMEOUT:  # here nothing was waited for: the time was our own
-        assert result.reason is Reason.OVERLOAD
-    else:
-        assert (result.reason, result.detail) == (reason, "why")
-    assert result.status is expected
+    def fails(exchange) -> None:
+        exchange.timeout_ns = LONG_NS
+        raise ProbeError(reason, "why")
+
+    result = run(fails)
+    assert (result.reason, result.detail) == (reason, "why")
+    assert result.status is (Status.MISSED if reason in NOT_THE_SITE else Status.DOWN)
 
 
 def test_a_timeout_spent_waiting_for_the_site_is_the_sites() -> None:
@@ -193,6 +194,41 @@ def test_a_timeout_spent_waiting_for_the_site_is_the_sites() -> None:
 
     result = run(waits)
     assert (result.status, result.reason) == (Status.DOWN, Reason.TIMEOUT)
+
+
+def test_a_timeout_of_which_we_spent_much_ourselves_is_not_the_sites() -> None:
+    def computes(exchange) -> None:
+        exchange.ttfb_us = 1000
+        time.sleep(0.1)
+        raise ProbeError(Reason.TIMEOUT, "timeout in ttfb")
+
+    result = run(computes)
+    assert (result.status, result.reason) == (Status.MISSED, Reason.OVERLOAD)
+    assert result.detail.startswith("the agent itself took 0.1 of 0.5 s")
+
+
+def test_a_timeout_before_the_deadline_is_no_time_of_ours() -> None:
+    """The system says of a connection that its peer has stopped answering (ETIMEDOUT)."""
+
+    def hears(exchange) -> None:
+        exchange.timeout_ns = LONG_NS
+        began_ns = time.time_ns()
+        gevent.sleep(0.05)
+        exchange.ttfb_us = (time.time_ns() - began_ns) // 1000
+        raise ProbeError(Reason.TIMEOUT, "timeout in ttfb (the peer stopped answering)")
+
+    result = run(hears)
+    assert (result.status, result.reason) == (Status.DOWN, Reason.TIMEOUT)
+
+
+def test_by_the_wall_clock_our_own_time_is_what_came_after_the_timeout() -> None:
+    def looks_late(exchange) -> None:
+        exchange.by_wall = True
+        exchange.ttfb_us = 600_000
+        raise ProbeError(Reason.TIMEOUT, "timeout in ttfb")
+
+    result = run(looks_late)
+    assert (result.status, result.reason) == (Status.MISSED, Reason.OVERLOAD)
 
 
 @pytest.mark.parametrize(

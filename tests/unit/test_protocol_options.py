@@ -6,6 +6,7 @@ from typing import Any
 
 import plugged
 import pytest
+from pycares import Channel
 
 from watcher import Reason, Status
 from watcher.plan import compile_plan
@@ -33,6 +34,20 @@ def test_an_option_of_another_protocol_is_no_comfort(key: str, url: str) -> None
     assert (result.status, result.reason) == (Status.MISSED, Reason.CONFIG)
     assert f'"{key}" is for ' in result.detail
     assert f"not for {url.partition('/')[0]}//; take it out" in result.detail
+
+
+@pytest.mark.parametrize("server", ["192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]", "[2001:db8::53]:5353"])
+def test_a_resolver_has_a_port_or_none(server: str) -> None:
+    assert plugged.convert(PLUGINS, {"resolver": server}) == ({"resolver": (server,)}, [])
+    Channel().servers = [server]  # what c-ares itself makes of it
+
+
+@pytest.mark.parametrize("server", ["dns.test", "192.0.2.53:0", "192.0.2.53:65536", "192.0.2.53:", "[2001:db8::53", ""])
+def test_what_no_resolver_is_asked_at_is_found_when_the_configuration_is_read(server: str) -> None:
+    _, mistakes = plugged.convert(PLUGINS, {"resolver": ["192.0.2.53", server]})
+    assert mistakes == [
+        f'resolver: {server!r} is no address of a name server, such as "192.0.2.1" or "192.0.2.1:5353"'
+    ]
 
 
 def test_the_schemes_of_a_protocol_are_all_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import zlib
 from collections.abc import Callable
@@ -158,6 +159,53 @@ def test_the_spool_of_a_worker_that_is_no_more_is_taken_over(tmp_path: Path) -> 
     own.adopt(tmp_path / "3")
     assert [own.read(name) for name in own.files()] == [batch(1), batch(2)]
     assert not (tmp_path / "3").exists()
+
+
+def files(directory: Path) -> list[str]:
+    """Name what lies in the directories of a directory, from the time of a name on only its end."""
+    return sorted(re.sub(r"\d{19,}[-\d]*", "TIME", str(path.relative_to(directory))) for path in directory.rglob("*.*"))
+
+
+def test_what_is_for_another_database_is_set_aside_together_and_counted(tmp_path: Path) -> None:
+    for index in (1, 3):
+        Spool(tmp_path / f"{index}", database="former").write(batch(index))
+    own = Spool(tmp_path / "1", database="now")
+    own.adopt(tmp_path / "3")
+    assert (own.files(), own.rows(), list(own.disowned.values())) == ([], 0, [3, 3])
+    own.write(batch(4))
+    again = Spool(tmp_path / "1", database="now")
+    assert ([again.read(name) for name in again.files()], again.disowned) == ([batch(4)], {})
+    asides = ["1-TIME.bad", "1-TIME.bad/TIME.rows", "3-TIME.bad", "3-TIME.bad/TIME.rows"]
+    assert files(tmp_path) == sorted([*asides, "1/TIME.rows"])
+    put_back = Spool(tmp_path / "1", database="former")
+    put_back.adopt(next(tmp_path.glob("3-*.bad")))
+    assert [put_back.read(name) for name in put_back.files()] == [batch(3)]
+
+
+@pytest.mark.parametrize(("before", "now"), [("", "now"), ("former", ""), ("", ""), ("same", "same")])
+def test_what_is_for_nobody_knows_which_database_is_for_that_which_is_there(
+    tmp_path: Path, before: str, now: str
+) -> None:
+    for index in (1, 3):
+        Spool(tmp_path / f"{index}", database=before).write(batch(index))
+    own = Spool(tmp_path / "1", database=now)
+    own.adopt(tmp_path / "3")
+    assert sorted(own.read(name) for name in own.files()) == [batch(1), batch(3)]
+    assert not own.disowned and not (tmp_path / "3").exists()
+
+
+def test_an_empty_spool_goes_over_to_another_database_without_a_word(tmp_path: Path) -> None:
+    Spool(tmp_path, database="former")
+    own = Spool(tmp_path, database="now")
+    own.write(batch(1))
+    assert not own.disowned and Spool(tmp_path, database="now").files() == own.files()
+    assert Spool(tmp_path, database="former").disowned
+
+
+def test_a_disk_that_takes_no_name_of_the_database_takes_what_it_can(tmp_path: Path) -> None:
+    (tmp_path / "database").mkdir()
+    own = Spool(tmp_path, database="now")
+    assert own.write(batch(1)) and Spool(tmp_path, database="other").files() == own.files()
 
 
 def test_a_full_spool_refuses_says_why_and_takes_again_when_there_is_room(tmp_path: Path) -> None:

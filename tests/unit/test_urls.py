@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from watcher.config.urls import fault
+from watcher.config.urls import fault, http_parts
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,23 @@ def test_refuses(url: str, said: str) -> None:
 def test_never_repeats_the_url() -> None:
     for url in ("https://me:hunter2@example.com/", "hunter2", "https://h:hunter2/", "https://[hunter2/"):
         assert "hunter2" not in (fault(url) or "")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("HTTPS://Example.com:8443/a?b", "example.com"),
+        ("http://[2001:db8::1]/", "2001:db8::1"),
+        ("https://me:hunter2@example.com/", "example.com"),
+        ("ftp://example.com/", None),
+        ("https:///a", None),
+        ("https://example.com:0/", None),
+        ("https://example.com:x/", None),
+        ("https://[example.com/", None),
+        ("https://example.com/a b", None),
+        ("example.com", None),
+    ],
+)
+def test_the_parts_of_http_urls_alone(url: str, host: str | None) -> None:
+    parts = http_parts(url)
+    assert (parts and parts.hostname) == host

@@ -44,15 +44,15 @@ def say_progress(line: str) -> None:
 
 
 def _spool(directory: Path) -> dict[str, Any]:
-    """Count what waits for the database, and what was set aside because it was damaged."""
-    sizes = {path: path.stat().st_size for path in directory.glob(f"*/*{SUFFIX}")}
+    """Count what waits for the database, and what was set aside: a file, or a spool of another database."""
+    sizes = {path: path.stat().st_size for path in directory.glob(f"*/*{SUFFIX}") if path.parent.name.isdigit()}
     moments = [moment for path in sizes if (moment := written_at(path.name)) is not None]
     return {
         "files": len(sizes),
         "rows": sum(rows_of(path.name) for path in sizes),
         "size_bytes": sum(sizes.values()),
         "oldest_at": min(moments, default=None),
-        "damaged": len(list(directory.glob("*/*.bad"))),
+        "damaged": len([*directory.glob("*/*.bad"), *directory.glob(f"*.bad/*{SUFFIX}")]),
     }
 
 
@@ -91,9 +91,14 @@ def _described_spool(spool: dict[str, Any]) -> str:
         text += f", {figures.counted(spool['rows'], 'row')}"
     if spool["oldest_at"] is not None:
         text += f", the oldest of {figures.moment(spool['oldest_at'] * 1e6)}"
-    return text + (f", {figures.counted(spool['damaged'], 'damaged file')} set aside" if spool["damaged"] else "")
+    return text + (f", {figures.counted(spool['damaged'], 'file')} set aside" if spool["damaged"] else "")
 
 
 def _table(table: dict[str, int]) -> str:
     sizes = f"{figures.size(table['size_bytes'])}, of it {figures.size(table['index_bytes'])} indexes"
-    return f"about {figures.counted(table['rows'], 'row')}, {sizes}"
+    return f"{_rows(table['rows'])}, {sizes}"
+
+
+def _rows(estimate: int) -> str:
+    """Word an estimate; PostgreSQL has none, or zero, until it looked at a table for the first time."""
+    return f"about {figures.counted(estimate, 'row')}" if estimate > 0 else "no rows known yet"

@@ -183,7 +183,8 @@ def remove(names: Sequence[str], path: Path | None, labels: Sequence[str], sourc
             _confirm(f"Remove {_counted(rows)} ({_some(row['name'] for row in rows)})?")
         count = endpoints.remove(opened.connection, [row["id"] for row in rows])
     click.echo(f"{count:,} removed")
-    _warn_of_sources(rows, "brings them back")
+    for decider in _deciders(rows):
+        say(f"the next reload of {decider} brings them back")
 
 
 def _confirm(question: str) -> None:
@@ -207,7 +208,7 @@ def _set_enabled(path: Path | None, wanted: Selection, enabled: bool) -> None:
     word = "enabled" if enabled else "disabled"
     already = f", {len(rows) - changed:,} were so before" if changed < len(rows) else ""
     click.echo(f"{changed:,} {word}{already}")
-    _warn_of_sources(rows, "says anew whether they are enabled")
+    _warn_of_deciders(rows, enabled)
 
 
 class _Opened(NamedTuple):
@@ -346,11 +347,22 @@ def _noting_secrets(rows: Iterable[Row], types: OptionTypes, names: list[str]) -
         yield row
 
 
-def _warn_of_sources(rows: Iterable[Row], what: str) -> None:
-    """Say when others decide: a file is the truth for its endpoints, at each reload."""
-    for source in sorted({row["source"] for row in rows}):
-        if source.startswith(("file:", "plugin:")):
-            say(f"the next reload of {source} {what}")
+def _deciders(rows: Iterable[Row]) -> list[str]:
+    """Give the sources that decide, at each reload: a file is the truth for its endpoints."""
+    return [source for source in sorted({row["source"] for row in rows}) if source.startswith(("file:", "plugin:"))]
+
+
+def _warn_of_deciders(rows: Sequence[Row], enabled: bool) -> None:
+    """Say what becomes of endpoints that were enabled or disabled by hand."""
+    them = "it" if len(rows) == 1 else "them"
+    for source in _deciders(rows):
+        kind, _, name = source.partition(":")
+        if kind == "plugin":
+            say(f"the plugin {name} decides: what it finds next says anew whether they are enabled")
+        elif enabled:
+            say(f"a reload or restart disables again what has enabled = false in {name}; take that out there")
+        else:
+            say(f"a reload or restart enables {them} again; set enabled = false in {name}")
 
 
 def _counted(rows: Sequence[Row]) -> str:

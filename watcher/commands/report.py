@@ -29,13 +29,15 @@ SHOWN: Mapping[str, int] = {"table": 20, "html": 200}  # endpoints, unless --lim
 @click.option("--until", metavar="WHEN", help="The same; now, when it is not given.")
 @click.option("--endpoint", "names", multiple=True, metavar="NAME", help="Only this endpoint; repeatable.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only those with this label; repeatable.")
+@click.option("--removed", is_flag=True,
+              help="Also those that were removed; one that --endpoint names is there anyway.")  # fmt: skip
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True, help="How to write.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N",
               help="The N least available endpoints. Default: 20 in a table, 200 in html, else all.")  # fmt: skip
 # pylint: disable-next=too-many-arguments,too-many-positional-arguments  # one for each option
 def command(
-    path: Path | None, since: str, until: str | None, names: Sequence[str], labels: Sequence[str], kind: str,
-    limit: int | None,
+    path: Path | None, since: str, until: str | None, names: Sequence[str], labels: Sequence[str], removed: bool,
+    kind: str, limit: int | None,
 ) -> None:  # fmt: skip
     """Report availability, incidents and latencies of a period.
 
@@ -46,9 +48,8 @@ def command(
     from watcher.store.connection import connect
 
     now = datetime.now(UTC)
-    wanted = report.Wanted(
-        _moment("--since", since, now), _moment("--until", until, now) if until else None, tuple(names), _labels(labels)
-    )
+    end = _moment("--until", until, now) if until else None
+    wanted = report.Wanted(_moment("--since", since, now), end, tuple(names), _labels(labels), removed)
     with serving(read(path)[0], _say_progress) as dsn, closing(connect(dsn, name="watcher report")) as connection:
         found = report.read(connection, wanted)
         _require(names, [line.name for line in found.endpoints])

@@ -82,7 +82,8 @@ def _row(line: Line, bars: str) -> str:
         *(figures.duration(getattr(line, f"{phase}_mean_us")) or "-" for phase in PHASES),
     ]
     values = "".join(f"<td>{value}</td>" for value in cells)
-    return f"<tr><td>{escape(figures.name(line.name))}</td>{values}<td>{bars}</td></tr>\n"
+    name = escape(figures.name(line.name) + availability.mark(line.removed))
+    return f"<tr><td>{name}</td>{values}<td>{bars}</td></tr>\n"
 
 
 def _bars(values: Sequence[float | None], report: Report, step: timedelta) -> str:

@@ -59,7 +59,7 @@ def _cells(line: Line) -> list[Text | str]:
     share = line.availability
     style = "" if share is None or share >= ROWS[1] else "yellow" if share >= ROWS[0] else "red"
     return [
-        Text(figures.name(line.name)),
+        Text(figures.name(line.name) + availability.mark(line.removed)),
         Text(availability.percent(share), style),
         f"{line.incidents:,}",
         f"{line.outage_minutes:,} min",

@@ -63,6 +63,7 @@ _ABSENT = {
     "alerting": "watcher does not notify by itself; plugins may, by the hook watcher_incident",
     "notifications": "watcher does not notify by itself; plugins may, by the hook watcher_incident",
     "retries": "a check is made once; the next comes after the interval",
+    "options": "options are keys of the endpoint itself, without a table around them",
     "port": "the port belongs to the URL",
     "host": "the host belongs to the URL",
     "type": "what is checked is said by the URL's scheme, such as tcp:// or dns://",

@@ -14,6 +14,7 @@ from watcher.config.shapes import FILE_SUFFIX
 
 FILE = "offered.json"  # in the data directory of an agent
 KEPT_MOST = 2000
+OWN = "watcher"  # of this name PyPI has another program
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -82,7 +83,7 @@ def _gone(offer: Offer) -> str:
         there = metadata.version(offer.distribution)
     except metadata.PackageNotFoundError:
         return f"{was}, which is no longer installed: pip install {offer.distribution}"
-    return (
-        f"{was}; {offer.distribution} {there}, which is installed, does not offer it: "
-        f"pip install {offer.distribution}=={offer.version}"
-    )
+    remedy = f"pip install {offer.distribution}=={offer.version}"
+    if offer.distribution == OWN:
+        remedy = f"install {OWN} {offer.version} from its checkout"
+    return f"{was}; {offer.distribution} {there}, which is installed, does not offer it: {remedy}"

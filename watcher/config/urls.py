@@ -36,6 +36,16 @@ def fault(url: str) -> str | None:
     return _userinfo_fault(parts) or _host_fault(parts.hostname or "")
 
 
+def http_parts(url: str) -> SplitResult | None:
+    """Give the parts of an http or https URL, None of what is none; a user or password may be in it."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in _HTTP and parts.hostname and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is none
+        return None
+    return parts if fits and not _BLANK.search(url) else None
+
+
 def _lowered(error: ValueError) -> str:
     text = str(error)
     if text.startswith("Port could not be cast"):

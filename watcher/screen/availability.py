@@ -18,6 +18,11 @@ def percent(value: float | None) -> str:
     return f"{cut:.4f}".rstrip("0").rstrip(".") + " %"
 
 
+def mark(removed: bool) -> str:
+    """Give what stands behind the name of an endpoint that was removed."""
+    return " (removed)" if removed else ""
+
+
 def block(value: float | None) -> str:
     """Give one sign: a full block for 100 %, the lower the worse, a blank where nothing was measured."""
     return " " if value is None else next(sign for least, sign in _BLOCKS if value >= least)

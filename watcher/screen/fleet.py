@@ -12,8 +12,8 @@ from typing import Any
 
 from watcher.screen import figures
 
-TOTALS = ("checks", "missed", "shed", "stored", "spooled", "dropped")  # count since a worker's start
-GAUGES = ("endpoints", "up", "degraded", "down", "unknown", "buffered", "in_flight")
+TOTALS = ("checks", "missed", "shed", "stored", "dropped")  # count since a worker's start
+GAUGES = ("endpoints", "up", "degraded", "down", "unknown", "buffered", "in_flight", "spooled")
 PEAKS = (  # the worst worker's
     "lag_p50_us", "lag_p99_us", "late_p99_us", "latency_p50_us", "latency_p99_us", "error_p50_us", "error_max_us",
     "shedding_permille",

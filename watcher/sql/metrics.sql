@@ -30,8 +30,7 @@ SELECT endpoint_id, to_timestamp(time_us / 1e6::float8), status, reason,
            endpoint_id, time_us, status, reason, http_status,
            latency_us, dns_us, connect_us, tls_us, ttfb_us, transfer_us,
            body_bytes, regex_found, lag_us, late_us, address, detail
-       )
-ON CONFLICT DO NOTHING;
+       );
 
 -- name: last
 -- When each of these endpoints was checked last by an agent, within a time.

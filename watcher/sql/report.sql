@@ -17,26 +17,18 @@ SELECT minutes_to, hours_to, now() FROM rollup_progress;
 SELECT id, name, labels, removed_at IS NOT NULL
   FROM endpoints
  WHERE (%(names)s::text[] IS NULL OR name = ANY (%(names)s)) AND labels @> %(labels)s::jsonb
+   AND (removed_at IS NULL OR %(removed)s OR %(names)s::text[] IS NOT NULL)
  ORDER BY name;
 
 -- name: rollups
 SELECT * FROM {table}
  WHERE time >= {since} AND time < {until} AND (%(ids)s::bigint[] IS NULL OR endpoint_id = ANY (%(ids)s))
+   AND (%(removed)s OR endpoint_id NOT IN (SELECT id FROM endpoints WHERE removed_at IS NOT NULL))
 
 -- name: results
 SELECT * FROM watcher_minutes({since}, {until})
  WHERE (%(ids)s::bigint[] IS NULL OR endpoint_id = ANY (%(ids)s))
-
--- name: part
-SELECT endpoint_id, sum(up) AS up, sum(degraded) AS degraded, sum(down) AS down, sum(missed) AS missed,
-       sum(measured_minutes) AS measured_minutes, sum(outage_minutes) AS outage_minutes, sum(incidents) AS incidents,
-       bool_or(begins_down) AS begins_down, sum(latencies) AS latencies, sum(latency_sum_us)::bigint AS latency_sum_us,
-       max(latency_max_us) AS latency_max_us, sum(dns_sum_us)::bigint AS dns_sum_us,
-       sum(connect_sum_us)::bigint AS connect_sum_us, sum(tls_sum_us)::bigint AS tls_sum_us,
-       sum(ttfb_sum_us)::bigint AS ttfb_sum_us, sum(transfer_sum_us)::bigint AS transfer_sum_us,
-       sum(latency_histogram) AS latency_histogram
-  FROM ({source}) AS part
- GROUP BY endpoint_id
+   AND (%(removed)s OR endpoint_id NOT IN (SELECT id FROM endpoints WHERE removed_at IS NOT NULL))
 
 -- name: totals
 -- The sums of each endpoint, and of all in the row without an id. Histograms as digits without point and zeros at their
@@ -48,7 +40,7 @@ WITH total AS MATERIALIZED (
            max(latency_max_us) AS latency_max_us, sum(dns_sum_us) AS dns_sum_us, sum(connect_sum_us) AS connect_sum_us,
            sum(tls_sum_us) AS tls_sum_us, sum(ttfb_sum_us) AS ttfb_sum_us, sum(transfer_sum_us) AS transfer_sum_us,
            sum(latency_histogram) AS latency_histogram
-      FROM ({parts}) AS part
+      FROM ({source}) AS part
      GROUP BY endpoint_id
 )
 SELECT endpoint_id, up::bigint, degraded::bigint, down::bigint, missed::bigint, measured_minutes::bigint,

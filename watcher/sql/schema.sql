@@ -23,6 +23,9 @@ SELECT coalesce(max(level), 0) FROM watcher_migrations;
 -- name: add_migration
 INSERT INTO watcher_migrations (level, name) VALUES (%(level)s, %(name)s);
 
+-- name: identity
+SELECT coalesce((SELECT id::text FROM watcher_database), '');
+
 -- name: storage
 -- How metrics is kept. What was chosen at first stays, whatever is installed later.
 SELECT CASE

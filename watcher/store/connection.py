@@ -20,7 +20,7 @@ import psycopg2
 from psycopg2 import extensions, extras
 
 from watcher.config import nesting
-from watcher.errors import DatabaseError, DatabaseUnavailable
+from watcher.errors import DatabaseError, DatabaseUnavailable, OtherDatabase
 from watcher.store.queries import queries
 
 Connection = extensions.connection  # for the annotations of those who do not know psycopg2
@@ -46,11 +46,14 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 
 
-def connect(dsn: str, *, name: str, timeout_s: float = 10.0, autocommit: bool = False) -> extensions.connection:
-    """Open a connection; `name` is what `pg_stat_activity` shows.
+def connect(
+    dsn: str, *, name: str, timeout_s: float = 10.0, autocommit: bool = False, database: str = ""
+) -> extensions.connection:
+    """Open a connection; `name` is what `pg_stat_activity` shows, `database` the `identity` that it must have, if any.
 
     Raises:
         DatabaseUnavailable: no answer now; trying again may help.
+        OtherDatabase: it is another one than `database`.
         DatabaseError: refused (password, database, version); trying again helps only after a change.
     """
     parameters = parsed(dsn)
@@ -60,12 +63,21 @@ def connect(dsn: str, *, name: str, timeout_s: float = 10.0, autocommit: bool = 
         raise _refusal(str(error), parameters) from error
     try:
         require_version(connection.server_version, place(dsn))
-    except DatabaseError:
+        if database and identity(connection) != database:
+            raise OtherDatabase(f"{place(dsn)} is another one than before")
+    except BaseException:
         connection.close()
         raise
     extras.register_default_jsonb(connection, loads=_decoded)
     connection.autocommit = autocommit
     return connection
+
+
+def identity(connection: extensions.connection) -> str:
+    """Tell which database it is, whatever its address."""
+    with transaction(connection) as cursor:
+        cursor.execute(queries("schema")["identity"])
+        return cursor.fetchone()[0]
 
 
 def _decoded(text: str) -> Any:

@@ -224,9 +224,10 @@ class Server:
                 f"chown -R {account.name} {self._home}, or set agent.data_dir to another directory"
             )
         if not account.reaches(self._home):
+            closed = next(place for place in reversed((self._home, *self._home.parents)) if not account.reaches(place))
             raise EnvironmentProblem(
                 f"PostgreSQL does not run as root but as the account {account.name}, which cannot reach "
-                f"{self._data_dir}: set agent.data_dir to a directory that it can reach, e.g. /var/lib/watcher"
+                f"{closed}: chmod o+x {closed}, or set agent.data_dir to a directory outside of it"
             )
 
     def _ready(self) -> bool:
@@ -392,7 +393,7 @@ def explained(path: Path) -> Iterator[None]:
         raise EnvironmentProblem(f"{error.filename or path}: {error.strerror or error}: {remedy}") from error
 
 
-_ELSEWHERE = "set agent.data_dir to a directory that can be written, e.g. /var/lib/watcher"
+_ELSEWHERE = "set agent.data_dir to a directory that can be written"
 _REMEDIES = {
     errno.EACCES: f"run watcher as its owner, or {_ELSEWHERE}",
     errno.EPERM: f"run watcher as its owner, or {_ELSEWHERE}",

@@ -19,7 +19,7 @@ from watcher.store.connection import meaning, raw_transaction, transaction
 from watcher.store.partitions import Upkeep, add_days, upkeep
 from watcher.store.queries import queries
 
-__all__ = ["DETAIL_LENGTH", "NOTHING", "SLICE_ROWS", "Upkeep", "encode", "fits", "last", "store", "upkeep"]
+__all__ = ["DETAIL_LENGTH", "NOTHING", "SLICE_ROWS", "Upkeep", "encode", "fits", "last", "now_us", "store", "upkeep"]
 
 SLICE_ROWS = 250  # as many as the hub can be held for: below a millisecond
 DETAIL_LENGTH = 1000
@@ -31,6 +31,8 @@ Literals = tuple[str, ...]
 NOTHING: Literals = ("{}",) * COLUMNS  # a slice without rows: storing it asks whether rows would be stored
 
 _CHECK_VIOLATION = errors.lookup("23514")
+_UNIQUE_VIOLATION = errors.lookup("23505")
+_BUT_KNOWN = " ON CONFLICT DO NOTHING"
 _NOT_THE_ROWS = frozenset({"0A", "28", "3D", "3F", "42", "58"})  # classes of SQLSTATE: the same befalls other rows
 _ADDRESSES = 65_536
 _INTEGER = b"0123456789-,nul"  # all that a column of integers and nulls consists of, as JSON
@@ -90,11 +92,11 @@ def store(
         DatabaseError: nothing was stored; trying again helps only after a change.
     """
     try:
+        query = queries("metrics")["insert"]
         try:
-            return _insert(connection, slices, agent_id, pause)
-        except _CHECK_VIOLATION:  # a day without partition: replayed late, or upkeep is behind
-            add_days(connection, _days(connection, slices))
-            return _insert(connection, slices, agent_id, pause)
+            return _insert(connection, query, slices, agent_id, pause)
+        except _UNIQUE_VIOLATION:  # rare; to have the server look first would cost it a fifth more, each time
+            return _insert(connection, query + _BUT_KNOWN, slices, agent_id, pause)
     except psycopg2.Error as error:
         told = meaning(error, connection.dsn)
         about_rows = not isinstance(told, DatabaseUnavailable) and (error.pgcode or "")[:2] not in _NOT_THE_ROWS
@@ -115,15 +117,37 @@ def last(
         return dict(cursor.fetchall())
 
 
+def now_us(connection: extensions.connection) -> int:
+    """Give what the server's clock shows, in µs since the epoch."""
+    with transaction(connection) as cursor:
+        cursor.execute(queries("metrics")["now"])
+        return int(cursor.fetchone()[0].timestamp() * 1e6)
+
+
+def joined(slices: Sequence[Literals], count: int) -> list[Literals]:
+    """Put each `count` slices together."""
+    groups = [slices[first : first + count] for first in range(0, len(slices), count)]
+    return [tuple("{" + ",".join(part[1:-1] for part in column) + "}" for column in zip(*group, strict=True))
+            for group in groups]  # fmt: skip
+
+
 def fits(slices: Sequence[Literals]) -> bool:
     """Tell whether slices have the columns that `store` stores; those of another version may not."""
     return all(len(literals) == COLUMNS for literals in slices)
 
 
-def _insert(
-    connection: extensions.connection, slices: Sequence[Literals], agent_id: int, pause: Callable[[], None]
+def _insert(connection: extensions.connection, query: str, slices: Sequence[Literals], *others: Any) -> int:
+    try:
+        return _insert_slices(connection, query, slices, *others)
+    except _CHECK_VIOLATION:  # a day without partition: replayed late, or upkeep is behind
+        add_days(connection, _days(connection, slices))
+        return _insert_slices(connection, query, slices, *others)
+
+
+def _insert_slices(
+    connection: extensions.connection, query: str, slices: Sequence[Literals], agent_id: int, pause: Callable[[], None]
 ) -> int:
-    query, stored = queries("metrics")["insert"], 0
+    stored = 0
     with raw_transaction(connection) as cursor:
         for literals in slices:
             cursor.execute(query, (agent_id, *literals))

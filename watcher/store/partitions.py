@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import msgspec
 from psycopg2 import extensions, sql
@@ -14,7 +13,7 @@ from psycopg2 import extensions, sql
 from watcher.errors import DatabaseError
 from watcher.store.connection import place, raw_transaction, translated
 from watcher.store.migrations import storage
-from watcher.store.queries import queries
+from watcher.store.queries import composed, queries
 
 KEEP_DAYS = 90
 AHEAD_DAYS = 3  # a night without a database must not find the next day without its partition
@@ -101,8 +100,8 @@ def _expire_partitions(connection: extensions.connection, oldest: date) -> tuple
         is_ours = _is_ours(cursor)
         for name, interrupted in _fetch_partitions(cursor).items() if is_ours else ():
             if _day(name) < oldest:
-                cursor.execute(_about("mark_expired", name))
-                cursor.execute(_about(_detach(connection, interrupted), name))
+                cursor.execute(composed("metrics", "mark_expired", partition=sql.Identifier(name)))
+                cursor.execute(composed("metrics", _detach(connection, interrupted), partition=sql.Identifier(name)))
         cursor.execute(queries("metrics")["leftovers"])
         names = [name for (name,) in cursor.fetchall()]
         if not is_ours:
@@ -175,10 +174,6 @@ def _partitions(connection: extensions.connection) -> dict[str, bool]:
 def _fetch_partitions(cursor: extensions.cursor) -> dict[str, bool]:
     cursor.execute(queries("metrics")["partitions"])
     return dict(cursor.fetchall())
-
-
-def _about(query: str, partition: str, **values: Any) -> sql.Composed:
-    return sql.SQL(queries("metrics")[query]).format(partition=sql.Identifier(partition), **values)
 
 
 def _partition(day: date) -> str:

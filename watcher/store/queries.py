@@ -1,4 +1,7 @@
-"""The named queries of `watcher/sql/*.sql`. Values are never part of their text: they are bound when executed."""
+"""The named queries of `watcher/sql/*.sql`. Values are never part of their text: they are bound when executed.
+
+Names of tables and roles cannot be bound; `composed` puts them, quoted, where the text has `{}` with their name.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from collections.abc import Mapping
 from importlib import resources
 from types import MappingProxyType
 
+from psycopg2 import sql
+
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
 
@@ -16,6 +21,11 @@ _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
 def queries(file: str) -> Mapping[str, str]:
     """Give the queries of `watcher/sql/FILE.sql` by name, without their comments and last semicolon."""
     return parse(resources.files("watcher").joinpath("sql", f"{file}.sql").read_text(encoding="utf-8"))
+
+
+def composed(file: str, query: str, **parts: sql.Composable) -> sql.Composed:
+    """Give a query of a file with these parts, such as identifiers, in its text."""
+    return sql.SQL(queries(file)[query]).format(**parts)
 
 
 def parse(text: str) -> Mapping[str, str]:

@@ -70,12 +70,13 @@ class Report(msgspec.Struct):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which endpoints, and when; no names: all. `until` None: now."""
+    """Which endpoints, and when; no names: all, those that were removed if `removed`. `until` None: now."""
 
     since: datetime
     until: datetime | None = None
     names: tuple[str, ...] = ()
     labels: Mapping[str, str] = {}
+    removed: bool = False
 
 
 def read(connection: extensions.connection, wanted: Wanted) -> Report:
@@ -92,7 +93,7 @@ def read(connection: extensions.connection, wanted: Wanted) -> Report:
         known = _known(cursor, wanted)
         parts = spans(since, until, levels)
         ids = list(known) if wanted.names or wanted.labels else None
-        found = _totals(cursor, parts, ids)
+        found = _totals(cursor, parts, ids, wanted.removed)
     lines = [_line(*known[one][:2], found.get(one), known[one][2]) for one in known if one in found or wanted.names]
     return Report(since, until, _line("all", {}, found.get(None), False), lines, parts)
 
@@ -145,7 +146,7 @@ def _worst_first(line: Line) -> tuple[float, int, float, str]:
 
 def _require_rollups(connection: extensions.connection) -> None:
     if migrations.level(connection) < LEVEL:
-        raise DatabaseError(f"{place(connection.dsn)} has no rollups yet; run `watcher db migrate`")
+        raise DatabaseError(f"{place(connection.dsn)} has no rollups yet; run `watcher db migrate`, or an agent")
 
 
 def _begin(cursor: extensions.cursor) -> tuple[list[Level], datetime]:
@@ -168,38 +169,38 @@ def _begin(cursor: extensions.cursor) -> tuple[list[Level], datetime]:
 
 def _known(cursor: extensions.cursor, wanted: Wanted) -> dict[int, tuple[str, Any, bool]]:
     labels = msgspec.json.encode(wanted.labels).decode()
-    cursor.execute(queries("report")["endpoints"], {"names": list(wanted.names) or None, "labels": labels})
+    asked = {"names": list(wanted.names) or None, "labels": labels, "removed": wanted.removed}
+    cursor.execute(queries("report")["endpoints"], asked)
     return {number: (name, labels, removed) for number, name, labels, removed in cursor}
 
 
 def _asked(span: Span) -> sql.Composable:
-    """Give the query for the rows of a span; it wants `ids`."""
+    """Give the query for the rows of a span; it wants `ids` and `removed`."""
     query = queries("report")["results" if span.table == RESULTS else "rollups"]
     return sql.SQL(query).format(
         table=sql.Identifier(span.table), since=sql.Literal(span.since), until=sql.Literal(span.until)
     )
 
 
-def _rows(cursor: extensions.cursor, query: str, parts: Sequence[Span], ids: list[int] | None) -> list[tuple[Any, ...]]:
-    """Ask something of the rows of all spans."""
+def _rows(
+    cursor: extensions.cursor, query: str, parts: Sequence[Span], ids: list[int] | None, removed: bool = True
+) -> list[tuple[Any, ...]]:
+    """Ask something of the rows of all spans: of those endpoints, or of all, also such as were removed if `removed`."""
     source = sql.SQL(" UNION ALL ").join(map(_asked, parts))
-    cursor.execute(sql.SQL(queries("report")[query]).format(source=source), {"ids": ids})
+    asked = sql.SQL(queries("report")[query]).format(source=source)
+    cursor.execute(asked, {"ids": ids, "removed": removed or ids is not None})
     return cursor.fetchall()
 
 
 def _totals(
-    cursor: extensions.cursor, parts: Sequence[Span], ids: list[int] | None
+    cursor: extensions.cursor, parts: Sequence[Span], ids: list[int] | None, removed: bool
 ) -> dict[int | None, list[Any]]:
     """Give the sums of each endpoint, and of all under None, with the percentiles in place of the histogram."""
     if not parts:
         return {}
-    summed = sql.SQL(" UNION ALL ").join(
-        sql.SQL("({})").format(sql.SQL(queries("report")["part"]).format(source=_asked(span))) for span in parts
-    )
-    cursor.execute(sql.SQL(queries("report")["totals"]).format(parts=summed), {"ids": ids})
     found = {
         number: [*sums, histogram.percentiles(digits, length, scale, PERCENTS)]
-        for number, *sums, digits, length, scale in cursor.fetchall()
+        for number, *sums, digits, length, scale in _rows(cursor, "totals", parts, ids, removed)
     }
     if going_on := [number for number, sums in found.items() if number is not None and sums[_BEGINS_DOWN]]:
         for number, count in _rows(cursor, "continued", parts, going_on):
@@ -209,7 +210,6 @@ def _totals(
 
 
 _INCIDENTS, _BEGINS_DOWN = 6, 7  # the places of sums that `totals` gives after the id
-_PHASES = ("dns", "connect", "tls", "ttfb", "transfer")
 
 
 # pylint: disable-next=too-many-locals  # a row's columns, each by its name
@@ -224,7 +224,7 @@ def _line(name: str, labels: Any, sums: Sequence[Any] | None, removed: bool) -> 
     )  # fmt: skip
     if latencies:
         line.latency_mean_us = latency_us / latencies
-        for phase, sum_us in zip(_PHASES, phases, strict=True):
-            setattr(line, f"{phase}_mean_us", (sum_us or 0) / latencies)
+        means_us = [(sum_us or 0) / latencies for sum_us in phases]
+        line.dns_mean_us, line.connect_mean_us, line.tls_mean_us, line.ttfb_mean_us, line.transfer_mean_us = means_us
         line.latency_p50_us, line.latency_p95_us, line.latency_p99_us = found
     return line

@@ -16,7 +16,7 @@ from psycopg2 import extensions, sql
 
 from watcher.errors import DatabaseError, UsageError
 from watcher.store.connection import NOT_ALLOWED, place, raw_transaction, transaction, translated
-from watcher.store.queries import queries
+from watcher.store.queries import composed, queries
 
 # Besides SELECT on everything, which is what an agent looks at. Who only writes changes and deletes no result.
 WRITE: Mapping[str, str] = MappingProxyType(
@@ -34,7 +34,7 @@ WRITE: Mapping[str, str] = MappingProxyType(
 )
 RELATIONS = (
     *WRITE, "availability_daily", "availability_hourly", "availability_minutely", "endpoint_checks", "endpoint_status",
-    "metrics_named", "watcher_migrations", "watcher_roles",
+    "metrics_named", "watcher_database", "watcher_migrations", "watcher_roles",
 )  # fmt: skip
 FOR_OWNER = ("add_partition(text, timestamptz)", "drop_partition(text)", "drop_chunks(int)")
 HIDDEN_COLUMNS = frozenset({"options"})  # of endpoints, from who only reads: headers, bodies, credentials
@@ -117,17 +117,18 @@ def _statements(cursor: extensions.cursor, names: Names) -> Iterator[sql.Compose
     there = _fit(cursor, here, names)
     for name in msgspec.structs.astuple(names):
         if name not in there:
-            yield _about("create", role=sql.Identifier(name))
+            yield composed("roles", "create", role=sql.Identifier(name))
     about = _identifiers(here, names)
     for member in dict.fromkeys((here.user, here.owner)):
         is_superuser = here.owner_is_superuser and member == here.owner
         if member not in msgspec.structs.astuple(names) and not is_superuser:
             if names.migrate not in there or not _is_member(cursor, member, names.migrate):
-                yield _about("join", role=sql.Identifier(member), **about)
+                yield composed("roles", "join", role=sql.Identifier(member), **about)
     for query in ("schema", "schema_create", "schema_closed", "database", "temporary"):
-        yield _about(query, **about)
+        yield composed("roles", query, **about)
     yield from _owned(cursor, here, names)
-    yield _about("note", **{**about, **{kind: sql.Literal(getattr(names, kind)) for kind in names.__struct_fields__}})
+    literals = {kind: sql.Literal(getattr(names, kind)) for kind in names.__struct_fields__}
+    yield composed("roles", "note", **{**about, **literals})
     yield from _grants(cursor, here, names)
 
 
@@ -164,31 +165,32 @@ def _owned(cursor: extensions.cursor, here: _Place, names: Names) -> Iterator[sq
     values = {"schema": _quoted(here.schema)}
     for name, is_view, owner in _relations(cursor, here):
         if owner != names.migrate:
-            yield _about("own_view" if is_view else "own_table", relation=sql.Identifier(name), **about)
+            yield composed("roles", "own_view" if is_view else "own_table", relation=sql.Identifier(name), **about)
     cursor.execute(queries("roles")["functions"], values)
     for signature, owner in cursor.fetchall():
         if owner != names.migrate:  # the server wrote the signature, quoted where it must be
-            yield _about("own_function", function=sql.SQL(signature), **about)
+            yield composed("roles", "own_function", function=sql.SQL(signature), **about)
     cursor.execute(queries("roles")["types"], values)
     for name, owner in cursor.fetchall():
         if owner != names.migrate:
-            yield _about("own_type", type=sql.Identifier(name), **about)
+            yield composed("roles", "own_type", type=sql.Identifier(name), **about)
 
 
 def _grants(cursor: extensions.cursor, here: _Place, names: Names) -> Iterator[sql.Composed]:
     about = _identifiers(here, names)
     relations = [name for name, _, _ in _relations(cursor, here)]
-    yield _about("revoke", relations=_listed(here, relations), **about)
-    yield _about("grant_read", relations=_listed(here, [name for name in relations if name != "endpoints"]), **about)
+    yield composed("roles", "revoke", relations=_listed(here, relations), **about)
+    readable = [name for name in relations if name != "endpoints"]
+    yield composed("roles", "grant_read", relations=_listed(here, readable), **about)
     endpoints = _listed(here, ["endpoints"])
     cursor.execute(queries("roles")["columns"], {"table": f"{_quoted(here.schema)}.endpoints"})
     columns = [sql.Identifier(name) for (name,) in cursor.fetchall() if name not in HIDDEN_COLUMNS]
-    yield _about("grant_columns", columns=sql.SQL(", ").join(columns), relation=endpoints, **about)
+    yield composed("roles", "grant_columns", columns=sql.SQL(", ").join(columns), relation=endpoints, **about)
     for table, rights in {**WRITE, "endpoints": f"SELECT, {WRITE['endpoints']}"}.items():
-        yield _about("grant_write", rights=sql.SQL(rights), relation=_listed(here, [table]), **about)
+        yield composed("roles", "grant_write", rights=sql.SQL(rights), relation=_listed(here, [table]), **about)
     functions = [sql.SQL("{}.watcher_" + name).format(about["schema"]) for name in FOR_OWNER]
-    yield _about("execute", functions=sql.SQL(", ").join(functions), **about)
-    yield _about("default", **about)
+    yield composed("roles", "execute", functions=sql.SQL(", ").join(functions), **about)
+    yield composed("roles", "default", **about)
 
 
 def _relations(cursor: extensions.cursor, here: _Place) -> list[tuple[str, bool, str]]:
@@ -207,7 +209,3 @@ def _listed(here: _Place, names: Sequence[str]) -> sql.Composed:
 def _identifiers(here: _Place, names: Names) -> dict[str, sql.Identifier]:
     found = {kind: sql.Identifier(getattr(names, kind)) for kind in names.__struct_fields__}
     return {**found, "schema": sql.Identifier(here.schema), "database": sql.Identifier(here.database)}
-
-
-def _about(query: str, **parts: sql.Composable) -> sql.Composed:
-    return sql.SQL(queries("roles")[query]).format(**parts)

@@ -18,7 +18,7 @@ from psycopg2 import extensions, sql
 
 from watcher.store import status
 from watcher.store.connection import raw_transaction, translated
-from watcher.store.queries import queries
+from watcher.store.queries import composed, queries
 
 SETTLE_S = 120.0  # results that come later than that leave a mark: the trigger metrics_late of sql/migrations/0007
 PATIENCE_S = 900.0  # with a transaction that somebody left open
@@ -221,9 +221,9 @@ def _roll_hours(cursor: extensions.cursor, source: sql.SQL, hour: datetime, unti
 
 
 def _rolling(query: str, source: sql.Composable = sql.SQL("")) -> sql.Composed:
-    merged = _about("merged", source=source)
+    merged = composed("rollups", "merged", source=source)
     columns = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in SUMS)
-    return _about(query, merged=merged, columns=columns)
+    return composed("rollups", query, merged=merged, columns=columns)
 
 
 def _bounds(partition: str) -> tuple[datetime, datetime]:
@@ -236,10 +236,6 @@ def _bounds(partition: str) -> tuple[datetime, datetime]:
 def _floor(moment: datetime, step: timedelta) -> datetime:
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     return epoch + (moment - epoch) // step * step
-
-
-def _about(query: str, **parts: sql.Composable) -> sql.Composed:
-    return sql.SQL(queries("rollups")[query]).format(**parts)
 
 
 def _row(connection: extensions.connection, query: str, values: Any = None) -> tuple[Any, ...]:

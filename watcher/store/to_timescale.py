@@ -18,7 +18,7 @@ from psycopg2 import extensions, sql
 from watcher.errors import DatabaseError
 from watcher.store import migrations, roles
 from watcher.store.connection import connect, place, raw_transaction, transaction, translated
-from watcher.store.queries import queries
+from watcher.store.queries import composed, queries
 
 COMPRESSED = "timescale"  # the licence under which TimescaleDB compresses
 
@@ -104,19 +104,23 @@ def _switch(connection: extensions.connection) -> None:
         cursor.execute(queries("timescale")["rename"])
         for index, _ in found["indexes"]:
             renamed = sql.Identifier(index.replace("metrics", "metrics_plain", 1))
-            cursor.execute(_about("rename_index", index=sql.Identifier(index), renamed=renamed))
+            cursor.execute(composed("timescale", "rename_index", index=sql.Identifier(index), renamed=renamed))
         cursor.execute(queries("timescale")["be_ourselves"])
         _make_hypertable(cursor, [index[1] for index in found["indexes"]] + [row[0] for row in found["triggers"]])
-        cursor.execute(_about("own", owner=sql.Identifier(found["owner"][0][0])))
+        cursor.execute(composed("timescale", "own", owner=sql.Identifier(found["owner"][0][0])))
         migrations.become_owner(cursor, "")
         for grantee, privilege, is_grantable in found["grants"]:
-            option = sql.SQL("WITH GRANT OPTION" if is_grantable else "")
-            cursor.execute(_about("grant", privilege=sql.SQL(privilege), grantee=sql.SQL(grantee), option=option))
+            option = "WITH GRANT OPTION" if is_grantable else ""
+            _execute_as_said(cursor, "grant", privilege=privilege, grantee=grantee, option=option)
         for view, definition, options, _ in found["views"]:
-            about = {"view": view, "definition": definition, "options": options}  # in the server's own words
-            cursor.execute(_about("replace_view", **{name: sql.SQL(text) for name, text in about.items()}))
+            _execute_as_said(cursor, "replace_view", view=view, definition=definition, options=options)
         cursor.execute(queries("timescale")["note"])
         roles.grant(cursor)
+
+
+def _execute_as_said(cursor: extensions.cursor, query: str, **parts: str) -> None:
+    """Execute a query that is put together of the server's own words, of its catalog."""
+    cursor.execute(composed("timescale", query, **{name: sql.SQL(text) for name, text in parts.items()}))
 
 
 def _make_hypertable(cursor: extensions.cursor, definitions: Iterable[str]) -> None:
@@ -143,10 +147,10 @@ def _move(connection: extensions.connection, licence: str, say: Callable[[str], 
             say(f"{day}: {count:,} rows; {left} to go")
     with raw_transaction(connection) as cursor:
         migrations.become_owner(cursor, "")
-        cursor.execute(_about("drop", partition=sql.Identifier("metrics_plain")))
+        cursor.execute(composed("timescale", "drop", partition=sql.Identifier("metrics_plain")))
         cursor.execute(queries("metrics")["leftovers"])  # days that had expired, and whose removal was cut short
         for (name,) in cursor.fetchall():
-            cursor.execute(_about("drop", partition=sql.Identifier(name)))
+            cursor.execute(composed("timescale", "drop", partition=sql.Identifier(name)))
         cursor.execute(queries("timescale")["analyze"])
     return moved, rows
 
@@ -158,11 +162,11 @@ def _move_day(connection: extensions.connection, partition: str, day: date, colu
         cursor.execute(queries("timescale")["hold_rollups"])
         cursor.execute(queries("timescale")["has_late"], {"since": since, "until": since + timedelta(days=1)})
         has_late = cursor.fetchone()[0]
-        cursor.execute(_about("move", partition=sql.Identifier(partition), columns=columns))
+        cursor.execute(composed("timescale", "move", partition=sql.Identifier(partition), columns=columns))
         count = cursor.rowcount
         if not has_late:
             cursor.execute(queries("timescale")["unmark"])
-        cursor.execute(_about("drop", partition=sql.Identifier(partition)))
+        cursor.execute(composed("timescale", "drop", partition=sql.Identifier(partition)))
     return count
 
 
@@ -182,7 +186,3 @@ def _rows(cursor: extensions.cursor, query: str) -> list[tuple[Any, ...]]:
 def _row(connection: extensions.connection, query: str) -> tuple[Any, ...]:
     with raw_transaction(connection) as cursor:
         return _rows(cursor, query)[0]
-
-
-def _about(query: str, **parts: sql.Composable) -> sql.Composed:
-    return sql.SQL(queries("timescale")[query]).format(**parts)

@@ -16,7 +16,7 @@ from watcher.transport.options import Tls, forget_files, route, target
 from watcher.transport.prober import MeasuredProber, SessionProber
 from watcher.transport.response import Response
 from watcher.transport.stream import Deadline, Stream
-from watcher.transport.target import Route, Target
+from watcher.transport.target import Route, Target, name_server
 from watcher.transport.tls import Engine, Trust
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "ask",
     "dial",
     "forget_files",
+    "name_server",
     "resolve",
     "route",
     "target",

@@ -133,9 +133,7 @@ class MeasuredAdapter(BaseAdapter):
     def _route_for(self, verify: bool | str, cert: Any) -> Route:
         if verify is True and not cert:
             return self._route
-        certificate, key = cert if isinstance(cert, tuple) else (cert or "", "")
-        ca = verify if isinstance(verify, str) else ""
-        return self._route._replace(trust=Trust(bool(verify), ca, certificate, key))
+        return self._route._replace(trust=Trust.of(verify, cert))
 
 
 FIELDS_FOR_ALL = frozenset(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 NEXT = (Reason.CONNECT, Reason.AGENT_NETWORK)  # failures of one address, after which the next is tried
+SILENT_S = 1.0  # as long as TCP waits before it repeats its first segment (RFC 6298, 2.1)
 
 
 class Connection:
@@ -89,29 +90,48 @@ def _lookup(exchange: Exchange, target: Target, deadline: Deadline) -> tuple[Add
 def connect(exchange: Exchange, target: Target, deadline: Deadline) -> Stream:
     """Connect to the first address of a target that accepts; fills `dns_us`, `connect_us` and `address`.
 
+    One that is silent is followed by the next after a while. When none accepts, those that were silent have another
+    turn, twice as long, and so on; the last that is left has all of the time.
+
     Raises:
         ProbeError: reason `dns`, `connect`, `timeout`, or one of the agent's own shortages.
     """
-    addresses = resolve(exchange, target, deadline)
+    addresses, turn = resolve(exchange, target, deadline), 1
     exchange.phase = "connect"
     exchange.since_ns = time_ns()
-    failed: tuple[str, object, str] | None = None  # not the error: its traceback refers to this frame
-    for family, exchange.address in addresses:
-        try:
-            stream = Stream(family, (exchange.address, target.port), deadline)
-        except ProbeError as error:
-            if error.reason not in NEXT:
-                raise
-            if failed is None or error.reason is Reason.CONNECT:  # that says more than that there is no way there
-                failed = exchange.address, error.reason, error.detail
-            continue
-        spent_us = (stream.began_ns - exchange.since_ns) // 1000  # on addresses that refused
-        exchange.connect_us = stream.connect_us + (spent_us if failed is not None else 0)
-        return stream
+    failed: tuple[str, Reason, str] | None = None  # not the error: its traceback refers to this frame
+    while addresses:
+        silent: tuple[Address, ...] = ()
+        for address in addresses:
+            family, exchange.address = address
+            alone = not silent and address is addresses[-1]
+            try:
+                patience_s = 0 if alone else turn * min(SILENT_S, exchange.timeout_ns / 2e9)
+                stream = Stream(family, (exchange.address, target.port), deadline, patience_s)
+            except ProbeError as error:
+                if error.reason is Reason.TIMEOUT and not alone and not deadline.passed:
+                    silent += (address,)
+                elif error.reason not in NEXT:
+                    raise
+                if failed is None or error.reason is not Reason.AGENT_NETWORK:  # which says less than what others say
+                    failed = exchange.address, error.reason, error.detail
+                continue
+            _account(exchange, stream, failed)
+            return stream
+        addresses, turn = silent, turn * 2
     if failed is None:
         raise AssertionError("no address to connect to")
     exchange.address, reason, detail = failed
     raise ProbeError(reason, detail)
+
+
+def _account(exchange: Exchange, stream: Stream, failed: tuple[str, Reason, str] | None) -> None:
+    exchange.connect_us = stream.connect_us
+    if failed is not None:
+        exchange.connect_us += (stream.began_ns - exchange.since_ns) // 1000
+        address, reason, detail = failed
+        if reason is not Reason.AGENT_NETWORK:  # an agent without IPv6 has nothing to tell of each check
+            exchange.note(f"tried before: {address} ({detail})")
 
 
 def secure(exchange: Exchange, connection: Connection, tls: ssl.SSLContext, server_name: str | None) -> None:

@@ -94,8 +94,9 @@ class Prober(Protocol):
 
     Fills the exchange within its deadline and returns None, or raises `ProbeError(reason, detail)`; what was filled
     until then is stored. Any other exception is recorded as reason `plugin`. A prober that holds something between
-    checks has a method `close` too, called when its endpoint is watched no more. One whose checks begin with much
-    computing (a TLS handshake) has a true `heavy`: they begin one after the other, see `watcher.transport.turnstile`.
+    checks has a method `close` too, called when its endpoint is watched no more. Checks that begin with much computing
+    begin one after the other, see `watcher.transport.turnstile`: those that had a `tls_us` before, and those of a
+    prober that has a true `heavy`.
     """
 
     def __call__(self, exchange: Exchange) -> None: ...

@@ -89,5 +89,16 @@ _OF_REQUESTS = (
 )
 
 
+def beneath(error: BaseException) -> str:
+    """Say what lies beneath an exception of `requests`, whose own words may hold secrets of the URL and the headers."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    is_systems = isinstance(error, OSError) and not isinstance(error, requests.RequestException)
+    words = str(error) if is_systems or isinstance(error, requests.TooManyRedirects) else ""
+    return getattr(error, "strerror", None) or words or type(error).__name__
+
+
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]

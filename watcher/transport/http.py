@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import monotonic_ns
+from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING
 
 from watcher.errors import ProbeError
@@ -47,6 +47,7 @@ def _anew(
     exchange: Exchange, target: Target, wire: bytes, reader: ResponseReader, kept: list[Connection] | None
 ) -> None:
     """Use a fresh connection."""
+    exchange.address = exchange.peer = None  # of a kept one that came to an end
     deadline = Deadline(exchange.deadline_ns)
     connection = None
     try:
@@ -59,13 +60,14 @@ def _anew(
         raise
     finally:
         deadline.close()
-        _part(connection, reader, kept, exchange.timeout_ns)
+        _part(exchange, connection, reader, kept)
 
 
 def _again(exchange: Exchange, wire: bytes, reader: ResponseReader, kept: list[Connection]) -> bool:
     """Use a kept connection; False when it had come to an end meanwhile, which says nothing of the site.
 
-    The peer may have closed it, or a router or firewall on the way forgotten it. The check then begins anew.
+    The peer may have closed it, or a router or firewall on the way forgotten it. The check then begins anew, with all
+    of its time. A peer that took the request, and closes later, is the site's fault.
     """
     connection = kept.pop()
     deadline = Deadline(exchange.deadline_ns)
@@ -76,7 +78,7 @@ def _again(exchange: Exchange, wire: bytes, reader: ResponseReader, kept: list[C
         connection.stream.renew(deadline)
         _converse(exchange, connection, wire, reader)
     except ProbeError as error:
-        if reader.head or deadline.passed or error.reason not in (Reason.CLOSED, Reason.TIMEOUT):
+        if reader.head or deadline.passed or not _ended_meanwhile(error.reason, exchange, connection):
             account_for_unfinished(exchange, connection)
             raise
         exchange.ttfb_us = exchange.transfer_us = None
@@ -86,8 +88,18 @@ def _again(exchange: Exchange, wire: bytes, reader: ResponseReader, kept: list[C
         return False
     finally:
         deadline.close()
-        _part(connection, reader, kept, exchange.timeout_ns)
+        _part(exchange, connection, reader, kept)
     return True
+
+
+def _ended_meanwhile(reason: Reason, exchange: Exchange, connection: Connection) -> bool:
+    if reason is Reason.CLOSED:
+        return time_ns() - connection.stream.sent_ns < _patience_s(exchange) * 1e9
+    return reason is Reason.TIMEOUT
+
+
+def _patience_s(exchange: Exchange) -> float:
+    return min(FORGOTTEN_S, exchange.timeout_ns / 1e9 / FORGOTTEN_SHARE)
 
 
 def _begin_hop(exchange: Exchange) -> None:
@@ -129,13 +141,13 @@ def fed(reader: ResponseReader, data: bytes) -> bool:
 
 
 def _part(
-    connection: Connection | None, reader: ResponseReader, kept: list[Connection] | None, timeout_ns: int
+    exchange: Exchange, connection: Connection | None, reader: ResponseReader, kept: list[Connection] | None
 ) -> None:
     """Keep a connection that may serve another check; close any other."""
     if connection is None:
         return
     if kept is not None and reader.keeps_alive():
-        connection.stream.rest(min(FORGOTTEN_S, timeout_ns / 1e9 / FORGOTTEN_SHARE))
+        connection.stream.rest(_patience_s(exchange))
         kept.append(connection)
     else:
         connection.close()

@@ -14,7 +14,7 @@ import msgspec
 
 from watcher.models import Endpoint, Options
 from watcher.transport.dns import FIRST_4, FIRST_6, Resolver
-from watcher.transport.target import Route, Target, target_at
+from watcher.transport.target import Route, Target, name_server, target_at
 from watcher.transport.tls import Trust, context_of_files
 
 FAMILIES = {
@@ -70,10 +70,7 @@ def _every(value: str | Addresses) -> Addresses:
 def _servers(value: str | list[str]) -> tuple[str, ...]:
     servers = tuple([value] if isinstance(value, str) else value)
     for server in servers:
-        host, _, port = server.rpartition(":") if server.count(":") == 1 else (server, "", "53")
-        ipaddress.ip_address(host.strip("[]"))
-        if not port.isdigit():
-            raise ValueError(f'{server!r} is not a resolver: write "192.0.2.53" or "192.0.2.53:5353"')
+        name_server(server)
     return servers
 
 

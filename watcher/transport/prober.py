@@ -81,11 +81,6 @@ class MeasuredProber:
                 response = self._follow(response, session)
         exchange.response = response
 
-    @property
-    def heavy(self) -> bool:
-        """Whether a check begins with a TLS handshake."""
-        return self._target.tls is not None and not self._kept
-
     def close(self) -> None:
         """Close the connection that waits for the next check, if there is one."""
         while self._kept:

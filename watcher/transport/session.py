@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
+from watcher.transport.tls import Trust, context
+
 
 class Peer(NamedTuple):
     """The TLS peer of a connection that may be closed by now; has what `transport.tls.Engine` has."""
@@ -38,6 +40,10 @@ class WatchedAdapter(HTTPAdapter):
         if conn.proxy is not None and conn.proxy.scheme == "https" and url.lower().startswith("http:"):
             url, cert = conn.proxy.url, None
         super().cert_verify(conn, url, verify, cert)
+        if url.lower().startswith("https:") and (conn.proxy is None or conn.proxy.scheme != "https"):
+            # one context for all: to load the public bundle at each check takes longer than all the rest of it
+            conn.conn_kw["ssl_context"] = context(Trust.of(verify, cert))
+            conn.ca_certs = conn.ca_cert_dir = conn.cert_file = conn.key_file = None
 
     def _connection(self, kind: type[Watched], *arguments: Any, **options: Any) -> Watched:
         self.connection = kind(*arguments, **options)

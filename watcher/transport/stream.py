@@ -77,6 +77,15 @@ class Deadline:
             self._waits = False
             watcher.stop()
 
+    def wait_for(self, watcher: Any, patience_s: float) -> bool:
+        """Do as `wait`, but for so many seconds at most."""
+        timer = self._loop.timer(patience_s)
+        timer.start(self._end_wait, update=True)
+        try:
+            return self.wait(watcher)
+        finally:
+            timer.close()
+
     def park(self) -> bool:
         """Let other greenlets run until `wake` is called (True) or the deadline has come (False)."""
         if not self.passed:
@@ -102,6 +111,9 @@ class Deadline:
 
     def _pass(self) -> None:
         self.passed = True
+        self._end_wait()
+
+    def _end_wait(self) -> None:
         if self._waits or self._parked:
             self._switch(_TIME_UP)
 
@@ -135,13 +147,16 @@ class Stream:
 
     `arrived_ns` is when the last bytes that `receive` returned had arrived, `sent_ns` when the last `send` began; ns
     since the epoch. `connect_us` is what the handshake took.
+
+    Args:
+        patience_s: how long to wait for the handshake; 0: until the deadline.
     """
 
     __slots__ = (
         "_deadline", "_eager", "_io", "_rested", "_socket", "arrived_ns", "began_ns", "connect_us", "phase", "sent_ns",
     )  # fmt: skip
 
-    def __init__(self, family: int, address: SocketAddress, deadline: Deadline) -> None:
+    def __init__(self, family: int, address: SocketAddress, deadline: Deadline, patience_s: float = 0) -> None:
         self._deadline = deadline
         self._eager = self._rested = False
         self._io = None
@@ -152,12 +167,12 @@ class Stream:
         except OSError as error:
             raise failures.connecting(error.errno or errno.EMFILE) from None
         try:
-            self.connect_us = self._connect(address)
+            self.connect_us = self._connect(address, patience_s)
         except BaseException:
             self.close()
             raise
 
-    def _connect(self, address: SocketAddress) -> int:
+    def _connect(self, address: SocketAddress, patience_s: float) -> int:
         sock = self._socket
         have_stamps(sock)
         self._io = self._deadline.watch(sock.fileno(), WRITE)
@@ -165,7 +180,12 @@ class Stream:
         code = connect(sock, address)
         if code not in (0, errno.EINPROGRESS):
             raise failures.connecting(code)
-        ready = code == 0 or self._deadline.wait(self._io)
+        if code == 0:
+            ready = True
+        elif patience_s:
+            ready = self._deadline.wait_for(self._io, patience_s)
+        else:
+            ready = self._deadline.wait(self._io)
         took_us = handshake_us(sock, self.began_ns)
         if took_us < 0:
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import ssl
 from functools import lru_cache
@@ -12,6 +13,8 @@ from watcher.transport.tls import Trust, context
 
 if TYPE_CHECKING:
     from watcher.transport.dns import Address, Resolver
+
+DNS_PORT = 53
 
 
 class Target(NamedTuple):
@@ -87,6 +90,19 @@ def ascii_host(host: str) -> str:
 
         return idna.encode(host, uts46=True).decode()
     return host.replace("%25", "%", 1) if ":" in host else host
+
+
+def name_server(text: str) -> tuple[str, int]:
+    """Give address and port of a name server: `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1`, `[2001:db8::1]:5353`.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    with_port = re.fullmatch(r"\[(.+)\](?::(\d{1,5}))?", text) or re.fullmatch(r"([^:]+):(\d{1,5})", text)
+    address, port = (with_port[1], int(with_port[2] or DNS_PORT)) if with_port else (text, DNS_PORT)
+    if not literal(address) or not 0 < port < 65536:
+        raise ValueError(f'{text!r} is no address of a name server, such as "192.0.2.1" or "192.0.2.1:5353"')
+    return address, port
 
 
 def literal(host: str) -> tuple[Address, ...]:

@@ -29,10 +29,16 @@ class Trust(NamedTuple):
     key: str = ""
     alpn: tuple[str, ...] = ("http/1.1",)
 
+    @classmethod
+    def of(cls, verify: bool | str, cert: str | tuple[str, str] | None) -> Trust:
+        """Give the trust set of what `requests` calls `verify` and `cert`."""
+        certificate, key = cert if isinstance(cert, tuple) else (cert or "", "")
+        return cls(bool(verify), verify if isinstance(verify, str) else "", certificate, key)
+
     def check(self) -> None:
         """Raise ValueError when a file cannot be read or does not hold what it should."""
         try:
-            self._read()
+            self.load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         except ssl.SSLError as error:
             named = ", ".join(path for path in (self.ca, self.certificate, self.key) if path)
             raise ValueError(f"{named}: not a usable PEM file ({(error.reason or str(error)).lower()})") from None
@@ -40,12 +46,12 @@ class Trust(NamedTuple):
             named = error.filename or ", ".join(path for path in (self.ca, self.certificate, self.key) if path)
             raise ValueError(f"{named}: {(error.strerror or str(error)).lower()}") from None
 
-    def _read(self) -> None:
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    def load(self, into: ssl.SSLContext) -> None:
+        """Load the files that are named into a context; raises as `context` does."""
         if self.ca:
-            made.load_verify_locations(self.ca)
+            into.load_verify_locations(self.ca)
         if self.certificate:
-            made.load_cert_chain(self.certificate, self.key or None)
+            into.load_cert_chain(self.certificate, self.key or None)
 
 
 def context(trust: Trust) -> ssl.SSLContext:
@@ -74,13 +80,12 @@ def _context(trust: Trust) -> ssl.SSLContext:
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     if trust.alpn:
         made.set_alpn_protocols(list(trust.alpn))
-    if trust.verify:
-        made.load_verify_locations(trust.ca or ssl.get_default_verify_paths().cafile or certifi.where())
-    else:
+    if not trust.verify:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
-    if trust.certificate:
-        made.load_cert_chain(trust.certificate, trust.key or None)
+    elif not trust.ca:
+        made.load_verify_locations(ssl.get_default_verify_paths().cafile or certifi.where())
+    trust.load(made)
     return made
 
 

@@ -11,11 +11,12 @@ from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from watcher.match import cut
+
 if TYPE_CHECKING:
     from jmespath.visitor import TreeInterpreter
 
 LENGTH_MAX = 1_000
-SHOWN_CHARS = 80
 GROWTH_MAX = 64  # how many times as large as the page a value may become
 ELEMENTS_A_STEP_LOG2 = 6
 TO_STRING_GROWTH = 6  # "é" becomes "\\u00e9"
@@ -39,7 +40,7 @@ class Expression:
 
     def __init__(self, text: str, tree: dict[str, Any], left: str) -> None:
         self.tree = tree
-        self.left, self.shown = cut(left), cut(text)
+        self.left, self.shown = (cut(" ".join(part.split())) for part in (left, text))
 
     def value(self, page: Any, steps: int) -> Any:
         """Evaluate it on a page.
@@ -148,10 +149,6 @@ def compared(text: str, tree: dict[str, Any], tokens: list[dict[str, Any]]) -> s
     found = [token for token in tokens if token["type"] in COMPARATORS]
     return text[: found[0]["start"]].strip() if tree["type"] == "comparator" and len(found) == 1 else ""
 
-
-def cut(text: str) -> str:
-    """Give an expression as it may stand in one line."""
-    return " ".join(text.split()) if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
 
 
 def growth(tree: dict[str, Any]) -> int:

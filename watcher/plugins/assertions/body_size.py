@@ -10,6 +10,7 @@ import requests
 
 from watcher import Endpoint, Failure, Options, hookimpl
 from watcher.plugins.assertions._scope import for_response
+from watcher.several import several
 
 MAX_BODY_BYTES = 1 << 20  # what `max_body` is when it is not given
 
@@ -37,9 +38,7 @@ class Size(Options):
 
 def sizes(value: Size | list[Size]) -> tuple[Size, ...]:
     """Give the tables that the value stands for, those that make it down first."""
-    if value == []:
-        raise ValueError("an empty list checks nothing")
-    return tuple(sorted(value, key=lambda size: size.degraded)) if isinstance(value, list) else (value,)
+    return tuple(sorted(several(value), key=lambda size: size.degraded))
 
 
 @hookimpl

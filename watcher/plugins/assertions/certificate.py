@@ -1,4 +1,4 @@
-"""The options `certificate` and `tls_version`: what the TLS handshake of the check itself must have shown.
+"""The option `certificate`: what the TLS handshake of the check itself must have shown.
 
 The certificate is that of the connection that was measured, kept ones included; no other connection is made.
 """
@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from functools import lru_cache
 from hashlib import sha256
 from importlib import import_module
 from time import time
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
-
-from msgspec import Meta
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from watcher import Endpoint, Failure, Match, Options, Reason, Step, hookimpl
 from watcher.match import shown
 from watcher.plugins.assertions._scope import for_tls
+from watcher.several import several
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -46,8 +44,8 @@ class Wish(Options):
     """SHA-256 of the certificate; of several any is good."""
 
     def __post_init__(self) -> None:
-        if [] in (self.issuer, self.names, self.fingerprint):
-            raise ValueError("an empty list checks nothing")
+        for wish in (self.issuer, self.names, self.fingerprint):
+            several(wish)
         if self.days < 0:
             raise ValueError("days cannot be less than 0")
         if self.degraded_days is not None and self.degraded_days <= self.days:
@@ -58,49 +56,23 @@ class Wish(Options):
 
     def fingerprints(self) -> tuple[str, ...]:
         """Give the digests that are good, none where any is."""
-        given = [self.fingerprint] if isinstance(self.fingerprint, str) else self.fingerprint or []
-        return tuple(digest.replace(":", "").lower() for digest in given)
+        return tuple(digest.replace(":", "").lower() for digest in several(self.fingerprint))
 
 
 @hookimpl
-def watcher_options() -> dict[str, Any]:
-    """Add the keys `certificate` and `tls_version`."""
-    oldest = Meta(description="The oldest that is good.")
-    return {"certificate": Wish, "tls_version": Annotated[Literal["1.2", "1.3"], oldest, float]}
+def watcher_options() -> dict[str, type]:
+    """Add the key `certificate`."""
+    return {"certificate": Wish}
 
 
 @hookimpl
-def watcher_steps(endpoint: Endpoint) -> list[Step] | None:
-    """Judge the TLS peer of an endpoint that has one of the options."""
-    version, wish = for_tls(endpoint, "tls_version"), for_tls(endpoint, "certificate")
-    if wish is not None:
-        import_module("cryptography.x509")  # 60 ms that no check shall wait for
-    steps: list[Step] = [] if version is None else [version_step(version)]
-    return steps + ([] if wish is None else [Certificate(wish)]) or None
-
-
-@lru_cache(maxsize=8)
-def version_step(least: float) -> Version:
-    """Make the step, one for all endpoints that want the same."""
-    return Version(least)
-
-
-class Version(Step):
-    """The protocol must be this version or a newer one."""
-
-    __slots__ = ("least",)
-
-    def __init__(self, least: float) -> None:
-        self.least = least
-
-    def assess(self, exchange: Exchange) -> Failure | None:
-        """Compare the version that the handshake agreed on."""
-        found = getattr(exchange.peer, "version", None)
-        if found is None:
-            return Failure(f"no TLS where the check ended, wanted at least TLSv{self.least}", Reason.TLS)
-        if float(found.removeprefix("TLSv").replace("SSLv", "0.")) >= self.least:
-            return None
-        return Failure(f"{found}, wanted at least TLSv{self.least}", Reason.TLS)
+def watcher_steps(endpoint: Endpoint) -> Step | None:
+    """Judge the TLS peer of an endpoint that has the option."""
+    wish = for_tls(endpoint, "certificate")
+    if wish is None:
+        return None
+    import_module("cryptography.x509")  # 60 ms that no check shall wait for
+    return Certificate(wish)
 
 
 class Facts(NamedTuple):
@@ -160,9 +132,8 @@ def judged(found: x509.Certificate, digest: str, wish: Wish) -> Failure | None:
     if good and digest not in good:
         return Failure(f"certificate fingerprint is {digest[:16]}…, wanted {good[0][:16]}…", Reason.CERTIFICATE)
     for what, wanted, texts in (("issuer", wish.issuer, issuers(found)), ("names", wish.names, names(found))):
-        for match in wanted if isinstance(wanted, list) else filter(None, [wanted]):
-            held = [match.holds(text) for text in texts or [None]]
-            if not (all(held) if match.absent else any(held)):
+        for match in several(wanted):
+            if not match.holds_among(texts):
                 words = ", ".join(shown(text) for text in texts[:NAMES_SHOWN]) + ", …" * (len(texts) > NAMES_SHOWN)
                 return Failure(f"certificate {what}: {words or 'none'}, wanted {match}", Reason.CERTIFICATE)
     return None

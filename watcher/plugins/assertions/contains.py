@@ -13,10 +13,12 @@ import regex
 import requests
 
 from watcher import Endpoint, Failure, Options, hookimpl, offload
+from watcher.match import compile_once, shown
+from watcher.plugins.assertions._page import not_found, page
 from watcher.plugins.assertions._scope import for_response
-from watcher.plugins.assertions.regex import INLINE_CHARS, compile_once, page
+from watcher.plugins.assertions.regex import INLINE_CHARS
+from watcher.several import several
 
-SHOWN_CHARS = 80
 SEARCH_S = 1.0  # a text without case takes some 10 ns a character
 
 
@@ -37,17 +39,10 @@ class Text(Options):
             raise ValueError("an empty text is found everywhere")
 
 
-def texts(value: Text | list[Text]) -> tuple[Text, ...]:
-    """Give the tables that the value stands for."""
-    if value == []:
-        raise ValueError("an empty list checks nothing")
-    return tuple(value) if isinstance(value, list) else (value,)
-
-
 @hookimpl
 def watcher_options() -> dict[str, Any]:
     """Add the key `contains`."""
-    return {"contains": Annotated[Text | list[Text], texts]}
+    return {"contains": Annotated[Text | list[Text], several]}
 
 
 @hookimpl
@@ -76,7 +71,7 @@ def finder(wanted: Text) -> Callable[[str], bool]:
     """Make the search for one text; a long page whose case does not count is searched in a thread."""
     if not wanted.ignore_case:
         return lambda content: wanted.text in content
-    search = compile_once(regex.escape(wanted.text), regex.IGNORECASE).search
+    search = compile_once(regex.escape(wanted.text), ignore_case=True).search
 
     def find(content: str) -> bool:
         if len(content) <= INLINE_CHARS:
@@ -88,9 +83,5 @@ def finder(wanted: Text) -> Callable[[str], bool]:
 
 def verdict(wanted: Text, response: requests.Response) -> str:
     """Say what was found, or was not."""
-    text = wanted.text if len(wanted.text) <= SHOWN_CHARS else wanted.text[: SHOWN_CHARS - 1] + "…"
-    shown = '"' + text.replace("\n", r"\n") + '"'
-    if wanted.absent:
-        return f"contains {shown}, must be absent"
-    cut = getattr(response, "truncated", False)
-    return f"{shown} not found" + f" in the first {len(response.content)} bytes (max_body)" * cut
+    text = shown(wanted.text)
+    return f"contains {text}, must be absent" if wanted.absent else f"{text} {not_found(response)}"

@@ -13,6 +13,7 @@ from msgspec import Meta
 from watcher import Endpoint, Failure, Match, Options, Reason, hookimpl
 from watcher.match import shown
 from watcher.plugins.assertions._scope import for_response
+from watcher.several import several
 
 
 class Redirects(Options):
@@ -50,18 +51,11 @@ class Redirects(Options):
         return " and ".join(bounds)
 
 
-def matches(value: Match | list[Match]) -> tuple[Match, ...]:
-    """Give the wishes that the value stands for."""
-    if value == []:
-        raise ValueError("an empty list checks nothing")
-    return tuple(value) if isinstance(value, list) else (value,)
-
-
 @hookimpl
 def watcher_options() -> dict[str, Any]:
     """Add the keys `final_url` and `redirects`."""
     wish = Meta(description="What the URL must be like that redirects lead to; of several wishes each.")
-    return {"final_url": Annotated[Match | list[Match], wish, matches], "redirects": Redirects}
+    return {"final_url": Annotated[Match | list[Match], wish, several], "redirects": Redirects}
 
 
 @hookimpl

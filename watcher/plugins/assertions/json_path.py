@@ -12,15 +12,15 @@ import msgspec
 import requests
 
 from watcher import Endpoint, Failure, Match, Options, Reason, Step, hookimpl, offload
-from watcher.match import shown
+from watcher.match import SHOWN_CHARS, cut, shown
 from watcher.plugins.assertions import _jmespath
 from watcher.plugins.assertions._scope import for_response
+from watcher.several import several
 
 PAGE_BYTES_MAX = 1 << 20  # 10 to 25 ms to parse, which no thread can take off the others
 INLINE_BYTES = 64 * 1024
 INLINE_STEPS = 1_000  # about a millisecond
 STEPS_MAX = 500_000  # about half a second in a thread
-SHOWN_CHARS = 80
 BOM = b"\xef\xbb\xbf"
 
 Scalar = str | int | float | bool
@@ -108,9 +108,7 @@ def wishes(wish: Wish) -> Iterator[tuple[Callable[[Any], bool], str]]:
 
 def questions(value: Wish | list[Wish]) -> tuple[Question, ...]:
     """Make the questions, once for all endpoints whose options are equal."""
-    if value == []:
-        raise ValueError("an empty list checks nothing")
-    return tuple(Question(wish) for wish in (value if isinstance(value, list) else [value]))
+    return tuple(map(Question, several(value)))
 
 
 @hookimpl
@@ -183,7 +181,4 @@ def text_of(found: Any) -> str | None:
 
 def written(value: Any) -> str:
     """Write a value as JSON in a few words."""
-    if isinstance(value, str):
-        return shown(value)
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
+    return shown(value) if isinstance(value, str) else cut(msgspec.json.encode(value).decode())

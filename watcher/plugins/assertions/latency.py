@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from watcher import Duration, Endpoint, Failure, Options, Reason, Step, hookimpl
 from watcher.plugins.assertions._scope import NEVER_TLS, scheme
+from watcher.several import several
 
 if TYPE_CHECKING:
     from watcher.transport import Exchange
@@ -36,17 +37,10 @@ class Limit(Options):
             raise ValueError(f"down after {self.down:g} s comes before degraded after {self.degraded:g} s")
 
 
-def limits(value: Limit | list[Limit]) -> tuple[Limit, ...]:
-    """Give the tables that the value stands for."""
-    if value == []:
-        raise ValueError("an empty list checks nothing")
-    return tuple(value) if isinstance(value, list) else (value,)
-
-
 @hookimpl
 def watcher_options() -> dict[str, Any]:
     """Add the key `latency`."""
-    return {"latency": Annotated[Limit | list[Limit], limits]}
+    return {"latency": Annotated[Limit | list[Limit], several]}
 
 
 @hookimpl

@@ -6,10 +6,7 @@ one of them was found; None when a pattern timed out.
 
 from __future__ import annotations
 
-import codecs
-import re
 from collections.abc import Callable
-from functools import lru_cache
 from time import perf_counter, thread_time
 from typing import Annotated, Any
 
@@ -17,16 +14,17 @@ import regex
 import requests
 
 from watcher import Duration, Endpoint, Failure, Options, Reason, Step, hookimpl, offload
+from watcher.match import compile_once, shown
 from watcher.plugins.assertions._anchor import anchored
+from watcher.plugins.assertions._page import not_found, page
 from watcher.plugins.assertions._scope import for_response
+from watcher.several import several
 
 INLINE_CHARS = 16 * 1024  # a longer text goes to a thread whatever the pattern
 INLINE_S = 0.005  # how long a pattern may hold up every other probe
 QUICK_S = 0.0002
 QUICK_RUNS = 3  # so many runs below QUICK_S on end prove that a pattern is fast on its endpoint's pages
 NOT_FOUND = -1
-CHARSET = re.compile(r";\s*charset\s*=\s*\"?([\w.:+-]+)", re.IGNORECASE | re.ASCII)
-NOT_FOR_SITES = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"})  # slow, or raise
 
 
 class Pattern(Options):
@@ -40,41 +38,21 @@ class Pattern(Options):
     timeout: Duration = Duration(0.5)
 
     def __post_init__(self) -> None:
-        if not self.pattern:
-            raise ValueError("an empty pattern is found everywhere")
         if not 0.001 <= self.timeout <= 10:
             raise ValueError(f"timeout {self.timeout:g} s is not between 1ms and 10s")
-        self.compiled()
+        self._compiled(self.pattern)  # where it is wrong is said of it as it was written
 
     def compiled(self) -> regex.Pattern[str]:
         """Compile the pattern, once for all endpoints that use it."""
-        return compile_once(
-            self.pattern,
-            regex.IGNORECASE * self.ignore_case | regex.MULTILINE * self.multiline | regex.DOTALL * self.dotall,
-        )
+        return self._compiled(anchored(self.pattern))
 
-
-@lru_cache(maxsize=4096)
-def compile_once(pattern: str, flags: int) -> regex.Pattern[str]:
-    """Compile a pattern or say where it is wrong."""
-    try:
-        regex.compile(pattern, flags, cache_pattern=False)  # where it is wrong is said of it as it was written
-        return regex.compile(anchored(pattern), flags, cache_pattern=False)
-    except (regex.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"bad pattern {shown(pattern)}: {error}") from error
-
-
-def shown(pattern: str) -> str:
-    """Give a pattern as it may stand in one line; `repr` would double its backslashes."""
-    return '"' + pattern[:80].replace("\n", r"\n") + '"'
+    def _compiled(self, pattern: str) -> regex.Pattern[str]:
+        return compile_once(pattern, ignore_case=self.ignore_case, multiline=self.multiline, dotall=self.dotall)
 
 
 def patterns(value: str | Pattern | list[str | Pattern]) -> tuple[Pattern, ...]:
     """Give the tables that the value stands for, those that must be found first."""
-    given = value if isinstance(value, list) else [value]
-    if not given:
-        raise ValueError("an empty list checks nothing")
-    tables = [Pattern(pattern=each) if isinstance(each, str) else each for each in given]
+    tables = [Pattern(pattern=each) if isinstance(each, str) else each for each in several(value)]
     return tuple(sorted(tables, key=lambda table: table.absent))
 
 
@@ -113,8 +91,7 @@ class Searches(Step):
             if found and pattern.absent:
                 return failure(pattern, f"found in line {text.count(chr(10), 0, place) + 1}, must be absent")
             if not found and not pattern.absent:
-                cut = f" in the first {len(response.content)} bytes (max_body)"
-                return failure(pattern, "not found" + cut * getattr(response, "truncated", False))
+                return failure(pattern, not_found(response))
         return None
 
 
@@ -171,30 +148,3 @@ def search_in_thread(search: Callable[..., Any], text: str, timeout_s: float) ->
             if spent_s > 0.8 * timeout_s or allowance_s > timeout_s:
                 return None, spent_s
             allowance_s = timeout_s * min(4.0, timeout_s / max(spent_s, 0.001))
-
-
-def page(response: requests.Response) -> str:
-    """Decode the body by its declared charset, else UTF-8, and let its lines end in a line feed alone.
-
-    Not `response.text`: that guesses the charset of some pages, which takes longer than all the rest of a check.
-    """
-    content = response.content or b""
-    if content.startswith(codecs.BOM_UTF8):
-        text = content[3:].decode("utf-8", "replace")
-    else:
-        text = content.decode(charset(response.headers.get("Content-Type") or ""), "replace")
-    return text.replace("\r\n", "\n") if "\r" in text else text
-
-
-@lru_cache(maxsize=256)
-def charset(content_type: str) -> str:
-    """Give the codec for a Content-Type, UTF-8 where it names none that a site may use."""
-    match = CHARSET.search(content_type)
-    if match is None:
-        return "utf-8"
-    try:
-        name = codecs.lookup(match[1]).name
-        b"a".decode(name, "replace")
-    except (LookupError, ValueError):
-        return "utf-8"
-    return "utf-8" if name.replace("_", "-") in NOT_FOR_SITES else name

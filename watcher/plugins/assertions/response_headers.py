@@ -12,6 +12,7 @@ import requests
 from watcher import Endpoint, Failure, Match, hookimpl
 from watcher.match import shown
 from watcher.plugins.assertions._scope import for_response
+from watcher.several import several
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.1
 PRIVATE = re.compile(r"cookie|auth|token|secret|key", re.IGNORECASE)  # whose values are not stored in a verdict
@@ -28,7 +29,7 @@ def wishes(value: dict[str, Match | list[Match]]) -> Wishes:
             raise ValueError(f"{name!r} is not the name of a header field")
         if wanted == []:
             raise ValueError(f"{name}: an empty list checks nothing")
-    return tuple((name, tuple(wanted) if isinstance(wanted, list) else (wanted,)) for name, wanted in value.items())
+    return tuple((name, several(wanted)) for name, wanted in value.items())
 
 
 @hookimpl

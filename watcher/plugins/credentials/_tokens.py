@@ -12,6 +12,7 @@ from urllib.parse import quote_plus, urlsplit
 import requests
 
 from watcher import ProbeError, Reason, Secret
+from watcher.transport.failures import beneath
 
 LIFE_S = 300.0  # of a token that does not say how long it lives
 AHEAD_S = 60.0  # renew so long before the end, or a fifth of its life
@@ -145,13 +146,10 @@ def _life_s(value: Any) -> float:
 
 
 def _words(error: OSError | ValueError, timeout_s: float) -> str:
-    if not isinstance(error, requests.RequestException):
-        return " ".join(str(error).split())[:100]
     if isinstance(error, requests.Timeout):
         return f"no answer in {timeout_s:g} s"
-    cause = error.args[0] if error.args else error
-    text = str(getattr(cause, "reason", cause)).rpartition(": ")[2]  # urllib3 puts its own words before
-    return " ".join(re.sub(r"^\[Errno \d+\] ", "", text).split())[:100]
+    own = isinstance(error, ValueError) and not isinstance(error, requests.RequestException)
+    return " ".join((str(error) if own else beneath(error)).split())[:100]
 
 
 @lru_cache(maxsize=4096)

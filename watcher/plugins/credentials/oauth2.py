@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import requests
 
 from watcher import Duration, Endpoint, Options, Secret, Step, hookimpl
+from watcher.config.urls import http_parts
 from watcher.plugins.credentials._sole import sole
 from watcher.plugins.credentials._tokens import Question, Tokens, tokens
 
@@ -47,12 +47,8 @@ class OAuth2(Options):
 
 def is_token_url(url: str) -> bool:
     """Tell whether a URL can be that of a token endpoint."""
-    try:
-        parts = urlsplit(url)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # brackets without an end, a port that is none
-        return False
-    return bool(fits) and "@" not in parts.netloc and not parts.fragment
+    parts = http_parts(url)
+    return parts is not None and "@" not in parts.netloc and not parts.fragment
 
 
 class Authorization(Step):

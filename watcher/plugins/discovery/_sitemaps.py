@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 import requests
 
 from watcher import Failure
+from watcher.config.urls import http_parts
 from watcher.plugins.discovery._entries import Entries
 from watcher.plugins.discovery._timely import Timely
+from watcher.transport.failures import beneath
 
 LEVELS_MOST = 3  # an index, an index in it, sitemaps in that; sitemaps.org has two
 SITEMAPS_MOST = 1000
 REDIRECTS_MOST = 5
 CHUNK_BYTES = 16_384
-UNFIT = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
 def split(url: str) -> SplitResult | None:
-    """Give the parts of an http or https URL, None of what is none."""
-    try:
-        parts = urlsplit(url)
-        fits = parts.scheme in ("http", "https") and parts.port != 0 and "@" not in parts.netloc
-    except ValueError:
-        return None
-    return parts if fits and parts.hostname and not UNFIT.search(url) else None
+    """Give the parts of an http or https URL without user and password, None of what is none."""
+    parts = http_parts(url)
+    return parts if parts and "@" not in parts.netloc else None
 
 
 def walk(first: str, hosts: Sequence[str], timeout_s: float, ca: Path | None = None) -> Iterator[str | Failure]:
@@ -105,15 +101,8 @@ def read(session: requests.Session, url: str, deadline: float, ca: Path | None =
                     break
     except OSError as error:  # all of requests' are, and so is a `ca` that is not there
         if time.monotonic() < deadline:
-            raise ValueError(f"cannot be read: {_cause(error)}") from error
+            raise ValueError(f"cannot be read: {beneath(error)}") from error
     if time.monotonic() >= deadline:
         raise ValueError("was not read to its end in time; raise timeout")
     entries.close()
     return entries
-
-
-def _cause(error: BaseException) -> str:
-    """Give what was at the bottom of it, without the wrappings."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -7,14 +7,31 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
+
+from watcher import Discovery, Failure
 
 FIELD = re.compile(r"(?<!\$)\{(\w+)\}")
 REFERENCE = re.compile(r"\$\$\{|(\$\{)")  # "$${" stands for the characters
 OWN_KEYS = ("name", "url")
 NAME_MOST = 480  # characters: a name has room for 500
 NAME_KEPT = 440
+
+
+def discoveries(
+    settings: Any, name: str, made: Callable[[Any, Mapping[str, Any]], Callable[[], Iterable[dict[str, Any] | Failure]]]
+) -> list[Discovery] | None:
+    """Look at each table `[[plugins.NAME]]` on its own, at its interval.
+
+    Args:
+        made: gives what finds endpoints for a table, converted and as it was written.
+    """
+    parts = settings.plugins.get(name)
+    if not parts:
+        return None
+    written = settings.plugin_tables[name]
+    return [Discovery(made(part, raw), part.interval) for part, raw in zip(parts, written, strict=True)]
 
 
 class Template:

@@ -15,7 +15,7 @@ from typing import Any
 
 from watcher import Discovery, Duration, Failure, Options, hookimpl
 from watcher.plugins.discovery._targets import MAGIC, Group, fields, matching, read
-from watcher.plugins.discovery._template import Template, check_endpoint
+from watcher.plugins.discovery._template import Template, check_endpoint, discoveries
 
 INTERVAL_MIN_S = 1.0
 
@@ -57,11 +57,7 @@ def watcher_settings() -> Any:
 @hookimpl
 def watcher_endpoints(settings: Any) -> list[Discovery] | None:
     """Look at the files of each table on its own."""
-    parts = settings.plugins.get("file_sd")
-    if not parts:
-        return None
-    written = settings.plugin_tables["file_sd"]
-    return [Discovery(partial(find, part, raw), part.interval) for part, raw in zip(parts, written, strict=True)]
+    return discoveries(settings, "file_sd", lambda part, written: partial(find, part, written))
 
 
 def find(part: FileSd, written: Mapping[str, Any]) -> Iterator[dict[str, Any] | Failure]:

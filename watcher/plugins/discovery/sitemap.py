@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from watcher import Discovery, Duration, Failure, Options, hookimpl
 from watcher.plugins.discovery._sitemaps import split, walk
-from watcher.plugins.discovery._template import Template, check_endpoint, check_fields
+from watcher.plugins.discovery._template import Template, check_endpoint, check_fields, discoveries
 
 INTERVAL_MIN_S = 10.0
 FIELDS = ("host", "path")
@@ -63,11 +63,7 @@ def watcher_settings() -> Any:
 @hookimpl
 def watcher_endpoints(settings: Any) -> list[Discovery] | None:
     """Look at each sitemap on its own."""
-    parts = settings.plugins.get("sitemap")
-    if not parts:
-        return None
-    written = settings.plugin_tables["sitemap"]
-    return [Discovery(partial(find, part, raw), part.interval) for part, raw in zip(parts, written, strict=True)]
+    return discoveries(settings, "sitemap", lambda part, written: partial(find, part, written))
 
 
 def find(part: Sitemap, written: Mapping[str, Any]) -> Iterator[dict[str, Any] | Failure]:

@@ -7,18 +7,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from watcher import Discovery, Duration, Failure, Options, hookimpl
-from watcher.plugins.discovery._template import Template, check_endpoint, check_fields
+from watcher.plugins.discovery._template import Template, check_endpoint, check_fields, discoveries
+from watcher.transport import name_server
 
 INTERVAL_MIN_S = 1.0
 TTL_MOST_S = 86_400.0
-DNS_PORT = 53
 FIELDS = ("record", "host", "port")
 SERVICE = re.compile(r"_(https?)\._tcp\.", re.I)
 LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -53,7 +52,7 @@ class Srv(Options):
         if self.interval < INTERVAL_MIN_S or self.timeout <= 0:
             raise ValueError(f"interval must be {INTERVAL_MIN_S:g} s or more, timeout more than 0")
         if self.resolver is not None:
-            server(self.resolver)
+            name_server(self.resolver)
         check_fields("url", self.url or "", FIELDS)
         check_fields("name", self.name, (*FIELDS, "url"))
         check_endpoint(self.endpoint)
@@ -68,11 +67,7 @@ def watcher_settings() -> Any:
 @hookimpl
 def watcher_endpoints(settings: Any) -> list[Discovery] | None:
     """Look up the records of each table on its own."""
-    parts = settings.plugins.get("srv")
-    if not parts:
-        return None
-    written = settings.plugin_tables["srv"]
-    return [Discovery(Lookup(part, raw), part.interval) for part, raw in zip(parts, written, strict=True)]
+    return discoveries(settings, "srv", Lookup)
 
 
 class Lookup:
@@ -120,8 +115,8 @@ def resolved(record: str, resolver: str | None, timeout_s: float) -> tuple[float
 
     asking = dns.resolver.Resolver(configure=resolver is None)
     if resolver is not None:
-        address, port = server(resolver)
-        asking.nameservers, asking.port = [address], port
+        address, asking.port = name_server(resolver)
+        asking.nameservers = [address]
     try:
         answer = asking.resolve(record, "SRV", lifetime=timeout_s, raise_on_no_answer=False, search=False)
     except dns.resolver.NXDOMAIN:
@@ -130,20 +125,3 @@ def resolved(record: str, resolver: str | None, timeout_s: float) -> tuple[float
         return 0.0, []
     targets = {(found.target.to_text(omit_final_dot=True).lower(), found.port) for found in answer.rrset}
     return float(answer.rrset.ttl), sorted(target for target in targets if target[0] not in ("", "@", "."))
-
-
-def server(text: str) -> tuple[str, int]:
-    """Give address and port of a name server: `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1`, `[2001:db8::1]:5353`.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    bracketed = re.fullmatch(r"\[(.+)\](?::(\d{1,5}))?", text) or re.fullmatch(r"([^:]+):(\d{1,5})", text)
-    address, port = (bracketed[1], int(bracketed[2] or DNS_PORT)) if bracketed else (text, DNS_PORT)
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        port = 0
-    if not 0 < port < 65536:
-        raise ValueError(f'resolver {text!r} is no address such as "192.0.2.1" or "192.0.2.1:5353"')
-    return address, port

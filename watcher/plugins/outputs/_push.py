@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from watcher import Result, Secret
+from watcher.config.urls import http_parts
 from watcher.plugins.outputs._series import Grouping, Series, SeriesTable
 from watcher.plugins.request import headers as fields
 
@@ -35,7 +36,7 @@ class Receiver(Grouping, kw_only=True):
             raise ValueError(f"ca: there is no file {self.ca}")
         for module, (package, extra) in self.needs().items():
             if not _is_there(module):
-                raise ValueError(f'needs the package {package}; install it with: pip install "watcher[{extra}]"')
+                raise ValueError(f"needs the package {package}; in a checkout of watcher: pip install '.[{extra}]'")
 
     @staticmethod
     def needs() -> Mapping[str, tuple[str, str]]:
@@ -49,12 +50,8 @@ def check_url(url: str) -> None:
     Raises:
         ValueError: with the remedy.
     """
-    try:
-        parts = urlsplit(url)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # brackets without an end, a port that is none
-        fits = False
-    if not fits:
+    parts = http_parts(url)
+    if parts is None:
         raise ValueError('url is no URL such as "https://collector.example/path"')
     if "@" in parts.netloc:
         raise ValueError("url holds a user or password, which would be shown; give Authorization among headers")
@@ -136,24 +133,17 @@ class Exporter:
     def _post(self, body: bytes) -> None:
         import requests
 
+        from watcher.transport.failures import beneath
+
         limit_s = self._receiver.timeout
         try:
             answer = self._session.post(self._receiver.url, data=body, timeout=limit_s, allow_redirects=False)
         except requests.RequestException as error:
-            raise OSError(f"{urlsplit(self._receiver.url).hostname}: {_reason(error)}") from error
+            raise OSError(f"{urlsplit(self._receiver.url).hostname}: {beneath(error)}") from error
         if not 200 <= answer.status_code < 300:
             said = " ".join(answer.content[:SHOWN].decode(errors="replace").split())
             raise OSError(f"{urlsplit(self._receiver.url).hostname} answered {answer.status_code}: {said}")
         self._judge(answer.content)
-
-
-def _reason(error: BaseException) -> str:
-    """Give what lies beneath an error of requests, whose own words may hold secrets of the URL and the headers."""
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def _slices(series: Iterator[Series]) -> Iterator[list[Series]]:

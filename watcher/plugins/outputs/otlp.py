@@ -1,4 +1,4 @@
-"""Exports metrics by OTLP over HTTP (OpenTelemetry): `[plugins.otlp]`; needs `pip install "watcher[otlp]"`.
+"""Exports metrics by OTLP over HTTP (OpenTelemetry): `[plugins.otlp]`; needs `pip install '.[otlp]'` in a checkout.
 
 For each endpoint, as totals since the start of the worker: `watcher.check.duration` (histogram, s), `watcher.check.up`
 (gauge: 1 up or degraded, 0 down), `watcher.checks` (sum, by `status` and `reason`), and with `phases`

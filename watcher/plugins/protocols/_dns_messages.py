@@ -124,8 +124,7 @@ def judge_records(records: list[tuple[str, ...]], asked: Question, wanted: Dns) 
     shown = ", ".join(f'"{record[0]}"' for record in sorted(records)[:SHOWN_RECORDS])
     shown += f" and {len(records) - SHOWN_RECORDS} more" * (len(records) > SHOWN_RECORDS)
     for wish in wishes:
-        held = (wish.holds(form) for record in records for form in record)
-        if not (all(held) if wish.absent else any(held)):
+        if not wish.holds_among(form for record in records for form in record):
             return f"{asked.words} is {shown}, wanted {wish}"
     good = [wish for wish in wishes if not wish.absent]
     if wanted.only and not all(any(wish.holds(form) for wish in good for form in record) for record in records):

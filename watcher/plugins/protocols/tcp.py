@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from watcher import Endpoint, Match, Options, ProbeError, Reason, hookimpl
 from watcher.plugins.protocols._urls import refuse_elsewhere
+from watcher.several import several
 from watcher.transport import Conversation, Exchange, Prober, Target, dial, target
 
 ANSWER_MOST_BYTES = 16_384  # as much as a `Match` looks at
@@ -45,9 +46,7 @@ class Turn(Options):
 
 def turns(value: Turn | list[Turn]) -> tuple[Turn, ...]:
     """Give the turns that the value stands for."""
-    given = tuple(value) if isinstance(value, list) else (value,)
-    if not given:
-        raise ValueError("an empty list says nothing: leave the option out")
+    given = several(value)
     if sum(turn.starttls for turn in given) > 1:
         raise ValueError("starttls can be done once in a connection")
     return given
