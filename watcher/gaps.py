@@ -102,6 +102,7 @@ class Gaps:
         self._untold: list[Gap] = []  # others
         self._moved = False  # other workers had our endpoints, or may have had them
         self._known: set[int] = set()
+        self._kept = False
 
     def begin(self, known: Callable[[], set[int]]) -> bool:
         """Note that the worker runs, and give whether there is a gap to tell.
@@ -132,9 +133,13 @@ class Gaps:
             with contextlib.suppress(OSError):
                 self._write()
 
+    def keep(self) -> None:
+        """Leave the file whatever comes: nobody wanted that the worker ends."""
+        self._kept = True
+
     def end(self) -> None:
         """Note an end in order."""
-        if self._written_us is None:
+        if self._written_us is None or self._kept:
             return
         with contextlib.suppress(OSError):
             if self._is_untold:

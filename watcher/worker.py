@@ -184,7 +184,6 @@ class Worker:
         self._gaps = Gaps(Path(job.data_dir), job.index, job.of, clock, log.warning)
         self._loaded = Event()
         self.broken = False
-        self.orphaned = False
 
     def run(self) -> None:
         """Work until a signal, or the end of the supervisor."""
@@ -225,8 +224,7 @@ class Worker:
         self._ending.wait()
         self._drain()
         gevent.killall(background, timeout=1)
-        if not (self.broken or self.orphaned):
-            self._gaps.end()
+        self._gaps.end()
 
     def _spawn(self, task: Callable[..., None], *arguments: Any) -> gevent.Greenlet:
         greenlet = gevent.spawn(task, *arguments)
@@ -237,11 +235,12 @@ class Worker:
         """End a worker that has lost a part of itself: what the supervisor starts in its place is whole."""
         log.error("a part of the worker broke, it is started anew: %r", greenlet.exception)
         self.broken = True
+        self._gaps.keep()
         self._ending.set()
 
     def be_orphaned(self) -> None:
         """Drain and end, as the supervisor is no more: nobody wanted that, so the next life tells what is missed."""
-        self.orphaned = True
+        self._gaps.keep()
         self._ending.set()
 
     def _connect(self) -> store_connection.Connection:

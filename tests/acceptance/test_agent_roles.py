@@ -73,9 +73,11 @@ def test_an_agent_that_only_writes_stores_folds_and_keeps_days(
         agent.wait_for("dropped 1 day of results")
         days = "SELECT count(*) >= 4 FROM pg_inherits WHERE inhparent = 'metrics'::regclass"
         assert rows(database, days) == [(True,)]
-        eventually(lambda: rows(database, "SELECT minutes_to IS NOT NULL FROM rollup_progress") == [(True,)], 60)
+        eventually(lambda: rows(database, "SELECT minutes_to IS NOT NULL FROM rollup_progress") == [(True,)], 120)
         assert agent.end() == 0
-        assert all("dropped 1 day" in line or "SIGTERM" in line for line in agent.trouble), agent.everything()
+        # who sums up while the day is dropped may find it gone, and does it again
+        usual = ("dropped 1 day", "SIGTERM", "tried again each minute")
+        assert all(any(text in line for text in usual) for line in agent.trouble), agent.everything()
     reader = user(database, names["read"])
     readers = configuration(write, reader, site)
     report = run("report", "--config", str(readers), "--format", "json")

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,14 @@ def frozen(server: embedded.Server) -> Iterator[None]:
     """Have a server and all its processes stopped."""
     processes = processes_of(server.pid)
     for pid in processes:
-        os.kill(pid, signal.SIGSTOP)
+        with suppress(ProcessLookupError):  # an autovacuum worker may have ended meanwhile
+            os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
         for pid in processes:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def test_a_statement_ends_when_the_patience_does(server: embedded.Server) -> None:

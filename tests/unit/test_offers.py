@@ -63,8 +63,8 @@ def test_an_option_of_watcher_s_own_is_not_looked_for_at_pypi(tmp_path: Path) ->
     offers.remember(tmp_path, Offers({"old": Offer("p", "watcher", "0.0")}))
     types = OptionTypes()
     types.recall(tmp_path)
-    (said,) = mistakes(types, old=1)
-    assert said.endswith("does not offer it: install watcher 0.0 from its checkout, or remove it")
+    said = mistakes(types, old=1)
+    assert len(said) == 1 and said[0].endswith("does not offer it: install watcher 0.0 from its checkout, or remove it")
 
 
 def test_a_plugin_that_is_merely_not_loaded_is_told_of(tmp_path: Path) -> None:

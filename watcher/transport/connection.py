@@ -130,7 +130,7 @@ def _account(exchange: Exchange, stream: Stream, failed: tuple[str, Reason, str]
     if failed is not None:
         exchange.connect_us += (stream.began_ns - exchange.since_ns) // 1000
         address, reason, detail = failed
-        if reason is not Reason.AGENT_NETWORK:  # an agent without IPv6 has nothing to tell of each check
+        if reason is Reason.TIMEOUT:  # what took time; who wants to know of each address has `addresses`
             exchange.note(f"tried before: {address} ({detail})")
 
 

@@ -1,7 +1,7 @@
 """Exports metrics by Prometheus remote write: `[plugins.prometheus_remote_write]`.
 
-Needs `pip install '.[remote-write]'` in a checkout. For receivers that take no OTLP: Prometheus before 2.47, Amazon's. For each
-endpoint, as totals since the start of the worker: `watcher_check_up` (1 up or degraded, 0 down),
+Needs `pip install '.[remote-write]'` in a checkout. For receivers that take no OTLP: Prometheus before 2.47, Amazon's.
+For each endpoint, as totals since the start of the worker: `watcher_check_up` (1 up or degraded, 0 down),
 `watcher_check_duration_seconds_sum` and `_count` (with `buckets` also `_bucket`), `watcher_checks_total` (by `status`
 and `reason`), with `phases` also `watcher_check_phase_duration_seconds_sum` and `_count` (by `phase`).
 """
