@@ -36,6 +36,7 @@ from watcher.config import EndpointSpec
 HERE = Path(__file__).parent
 INTERVAL_S = 5.0
 WARM_S = 8.0
+STORED_S = 40.0  # by then all rows of the window are: a saturated worker sheds load, and makes up for it
 READ_ROWS = """
     SELECT latency_us, lag_us, late_us, status::text FROM metrics
      WHERE time BETWEEN to_timestamp(%s) AND to_timestamp(%s)
@@ -190,7 +191,8 @@ def watcher(server: Server, scheme: str, delay_us: int, rate: float, seconds: fl
         begin = next(line for line in lines if line["endpoints"] == count)
         begin = next(line for line in lines if line["at_us"] > begin["at_us"] + WARM_S * 1e6)
         end = next(line for line in lines if line["at_us"] > begin["at_us"] + seconds * 1e6)
-        next(line for line in lines if line["at_us"] > end["at_us"] + 3e6)  # the window's rows are stored
+        late_us = end["at_us"] + STORED_S * 1e6
+        next(line for line in lines if line["stored"] >= end["produced"] or line["at_us"] > late_us)
         return _read(dsn, begin, end)
 
 

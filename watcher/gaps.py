@@ -7,9 +7,10 @@ checked the copy of the table knows, which of the checks are missing the databas
 from __future__ import annotations
 
 import contextlib
+import fcntl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import IO, Protocol, TypeVar
 
 import gevent
 import msgspec
@@ -24,6 +25,8 @@ from watcher.store.connection import Connection
 
 CHUNK = 500  # endpoints asked for at once
 RETRY_S = 2.0
+FOLLOW_S = 15.0  # so long may a worker drain whose place we take
+AGAIN_S = 0.2  # between two looks whether it has ended
 REFUSED_S = 60.0  # before a database is asked again that refuses to answer
 SAFE_S = 5.0  # rows are stored by then, or on disk
 GAPS_MOST = 16  # remembered until the database is there: a worker that dies again and again
@@ -103,6 +106,17 @@ class Gaps:
         self._moved = False  # other workers had our endpoints, or may have had them
         self._known: set[int] = set()
         self._kept = False
+        self._place: IO[bytes] | None = None  # locked by who works in it, for as long as its process lives
+
+    def follow(self) -> None:
+        """Wait for the end of a worker in our place that drains yet, as one does whose supervisor was killed."""
+        with contextlib.suppress(OSError):
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._place = self._path.with_suffix(".lock").open("wb")
+        tries = int(FOLLOW_S / AGAIN_S)
+        while self._place is not None and tries and not _locked(self._place):
+            gevent.sleep(AGAIN_S)
+            tries -= 1
 
     def begin(self, known: Callable[[], set[int]]) -> bool:
         """Note that the worker runs, and give whether there is a gap to tell.
@@ -182,24 +196,29 @@ class Gaps:
         count = 0
         # of what was refused, and is perhaps stored later, the rows are not missing
         left_us = newest(self._spools / str(self._index), *gap) or gap[0]
-        for ids in _chunks(sorted(checks.known())):
-            found = self._asked(records.last, ids, gap)
-            for endpoint_id, since_us in self._since(ids, found, left_us).items():
-                count += checks.miss_between(endpoint_id, since_us, until_us, Reason.SUSPENDED, CUT_SHORT)
+        known, found = sorted(checks.known()), dict[int, int]()
+        for ids in _chunks(known):
+            found.update(self._asked(records.last, ids, gap))
+        since = self._since(known, found, left_us, is_last=until_us is None)
+        for ids in _chunks(sorted(since)):
+            for endpoint_id in ids:
+                count += checks.miss_between(endpoint_id, since[endpoint_id], until_us, Reason.SUSPENDED, CUT_SHORT)
             gevent.sleep(0)
             while not room():
                 gevent.sleep(RETRY_S / 10)
         if count:
             self._say(f"{CUT_SHORT}; {count:,} checks were not made or are lost: status missed, reason suspended")
 
-    def _since(self, ids: Iterable[int], found: Mapping[int, int], left_us: int) -> dict[int, int]:
+    def _since(self, ids: Iterable[int], found: Mapping[int, int], left_us: int, is_last: bool) -> dict[int, int]:
         """Give since when checks are missing, of endpoints whose last rows are these.
 
         The life went on until the last row of any. One that was not checked then, or not any more, is missing no
-        check before: it was disabled, or new, or is due once a day.
+        check before: it was disabled, or new, or is due once a day. What was known then the copy says of the last gap;
+        since an older one it may have been written anew.
         """
+        known = self._known if is_last else self._known & found.keys()
         alive_us = max(found.values(), default=left_us)
-        since = {one: max(found.get(one, alive_us), alive_us - UNSURE_US) for one in ids if one in self._known}
+        since = {one: max(found.get(one, alive_us), alive_us - UNSURE_US) for one in ids if one in known}
         if self._moved:  # another may have written its copy anew already
             since = dict(found) | since
         return {one: max(since_us, left_us) for one, since_us in since.items()}
@@ -251,6 +270,16 @@ class Gaps:
 
 
 Answer = TypeVar("Answer")
+
+
+def _locked(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a disk without locks
+        pass
+    return True
 
 
 def _life(path: Path) -> Life:

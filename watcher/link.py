@@ -81,12 +81,13 @@ class Link:
                 raise
             except DatabaseUnavailable:  # somebody closed it meanwhile; that says nothing of the database
                 self.close()
-        self._connection = store_connection.connect(self._dsn, name=self._name, database=self._database)
+        with gevent.Timeout(STATEMENT_S, self._late()):
+            self._connection = store_connection.connect(self._dsn, name=self._name, database=self._database)
         self._outages = self._tally.outages
         self._insert(batch)
 
     def _insert(self, batch: Batch) -> None:
-        late = NoAnswer(f"{store_connection.place(self._dsn)}: no answer within {STATEMENT_S:g} s")
+        late = self._late()
         timer = gevent.Timeout.start_new(STATEMENT_S, late)
 
         def answered() -> None:
@@ -99,6 +100,9 @@ class Link:
             metrics.store(self._connection, batch.slices, batch.agent_id, answered)
         finally:
             timer.close()
+
+    def _late(self) -> NoAnswer:
+        return NoAnswer(f"{store_connection.place(self._dsn)}: no answer within {STATEMENT_S:g} s")
 
     def abandon(self) -> None:
         """Let a `store` that waits fail: the agent ends."""

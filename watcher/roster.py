@@ -31,6 +31,7 @@ from watcher.transport import forget_files
 
 BREATH_S = 0.002  # of reading between two pauses: the checks go on while a large table is read,
 SHARE = 3  # and where their turn takes long, reading has a part of that, or a busy worker would never know its table
+BREATH_MOST_S = 0.1  # after a pause in which nobody ran, such as `docker pause`
 LISTEN_S = 60.0  # after which the table is read without a notice
 DEBOUNCE_S = 0.2
 RETRY_S = 2.0
@@ -260,4 +261,4 @@ def _breathing(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]
         if paused_s >= until_s:
             gevent.sleep(0)
             back_s = time.monotonic()
-            until_s = back_s + max(BREATH_S, (back_s - paused_s) / SHARE)
+            until_s = back_s + min(BREATH_MOST_S, max(BREATH_S, (back_s - paused_s) / SHARE))

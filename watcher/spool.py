@@ -76,6 +76,7 @@ class Spool:
             raise EnvironmentProblem(f"{directory}: {why}; set agent.data_dir") from None
         if database and _owner(directory) != database:
             with contextlib.suppress(OSError):  # then they are for whichever database there is, as they were before
+                (directory / OWNER).unlink(missing_ok=True)
                 self._put(directory / OWNER, database.encode())
 
     def _disown(self, directory: Path) -> None:

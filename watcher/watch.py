@@ -364,11 +364,13 @@ class Watch:
         """Date what was in flight no more, and give the times that the clock leapt over as rows."""
         self._set_at_us = now_us
         self.hearing.clock_set()
-        if not 0 < step_us <= LEAP_MAX_US or self.counts.born is not None:  # what was missed before is being told
+        if not 0 < step_us <= LEAP_MAX_US:
             return
+        born = self.counts.born or {}  # an account that is told yet has what was missed before that
         for watched in self._watched.values():
             due_us, interval_us = watched.due_us, watched.interval_us
-            leapt = (due_us - now_us + step_us - 1) // interval_us
+            since_us = max(now_us - step_us, born.get(watched.endpoint_id, now_us - step_us))
+            leapt = (due_us - since_us - 1) // interval_us
             slots = range(due_us - leapt * interval_us, min(due_us, now_us + 1), interval_us)
             if slots:
                 said = f"the clock was set forward by {step_us / 1e6:.1f} s"

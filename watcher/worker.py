@@ -198,6 +198,7 @@ class Worker:
         agent_id = arrival.wait(self._ending)
         if agent_id is None:
             return
+        self._gaps.follow()
         self._keepers = Keepers(
             self._buffer,
             self._spool(),
@@ -289,8 +290,10 @@ class Worker:
             return len(self._buffer) < self._job.buffer_rows // 4
 
         self._loaded.wait()
-        while self._keepers is not None and (self._keepers.recovering or self._gaps.waits):
+        while self._keepers is not None and self._keepers.recovering:
             gevent.sleep(1.0)
+        while self._gaps.waits:  # which may look at many files
+            gevent.sleep(10.0)
         self._gaps.tell(self._watch, Records(self._connect, agent_id), room)
         self._watch.counts.born = None
 

@@ -100,15 +100,19 @@ def connect(exchange: Exchange, target: Target, deadline: Deadline) -> Stream:
     exchange.phase = "connect"
     exchange.since_ns = time_ns()
     failed: tuple[str, Reason, str] | None = None  # not the error: its traceback refers to this frame
+    before_us = 0  # what those took that did not accept
     while addresses:
         silent: tuple[Address, ...] = ()
         for address in addresses:
             family, exchange.address = address
             alone = not silent and address is addresses[-1]
+            began_ns = monotonic_ns()
+            patience_s = 0.0 if alone else turn * min(SILENT_S, (exchange.deadline_ns - began_ns) / 2e9)
             try:
-                patience_s = 0 if alone else turn * min(SILENT_S, exchange.timeout_ns / 2e9)
                 stream = Stream(family, (exchange.address, target.port), deadline, patience_s)
             except ProbeError as error:
+                took_us = (monotonic_ns() - began_ns) // 1000
+                before_us += min(took_us, int(patience_s * 1e6)) if error.reason is Reason.TIMEOUT else took_us
                 if error.reason is Reason.TIMEOUT and not alone and not deadline.passed:
                     silent += (address,)
                 elif error.reason not in NEXT:
@@ -116,22 +120,15 @@ def connect(exchange: Exchange, target: Target, deadline: Deadline) -> Stream:
                 if failed is None or error.reason is not Reason.AGENT_NETWORK:  # which says less than what others say
                     failed = exchange.address, error.reason, error.detail
                 continue
-            _account(exchange, stream, failed)
+            exchange.connect_us = stream.connect_us + before_us
+            if failed is not None and failed[1] is Reason.TIMEOUT:  # who wants to know of each address has `addresses`
+                exchange.note(f"tried before: {failed[0]} ({failed[2]})")
             return stream
         addresses, turn = silent, turn * 2
     if failed is None:
         raise AssertionError("no address to connect to")
     exchange.address, reason, detail = failed
     raise ProbeError(reason, detail)
-
-
-def _account(exchange: Exchange, stream: Stream, failed: tuple[str, Reason, str] | None) -> None:
-    exchange.connect_us = stream.connect_us
-    if failed is not None:
-        exchange.connect_us += (stream.began_ns - exchange.since_ns) // 1000
-        address, reason, detail = failed
-        if reason is Reason.TIMEOUT:  # what took time; who wants to know of each address has `addresses`
-            exchange.note(f"tried before: {address} ({detail})")
 
 
 def secure(exchange: Exchange, connection: Connection, tls: ssl.SSLContext, server_name: str | None) -> None:

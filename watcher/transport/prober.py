@@ -35,10 +35,13 @@ from watcher.transport.session import WatchedAdapter
 from watcher.transport.wire import request_bytes
 
 if TYPE_CHECKING:
+    import ssl
+
     from watcher.transport.connection import Connection
     from watcher.transport.exchange import Exchange
     from watcher.transport.response import Response
     from watcher.transport.target import Route
+    from watcher.transport.tls import Trust
 
 CONNECT_SHARE = 0.98
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -202,7 +205,7 @@ class SessionProber:
     `transfer_us` all after. A check that a proxy prevented says nothing of the site, see `watcher.transport.proxy`.
     """
 
-    __slots__ = ("_max_body", "_max_redirects", "_options", "_prepared", "_proxy")
+    __slots__ = ("_contexts", "_max_body", "_max_redirects", "_options", "_prepared", "_proxy")
 
     heavy = True  # `requests` takes a millisecond
 
@@ -211,6 +214,7 @@ class SessionProber:
         self._max_redirects = max_redirects
         self._max_body = route.max_body
         self._proxy = label(proxy)
+        self._contexts: dict[Trust, ssl.SSLContext] = {}
         trust = route.trust
         self._options: dict[str, Any] = {
             "verify": (trust.ca or True) if trust.verify else False,
@@ -226,7 +230,7 @@ class SessionProber:
         left_s = _prepare(exchange, request)
         exchange.phase = "ttfb"
         began_ns = time_ns()
-        adapter = WatchedAdapter()
+        adapter = WatchedAdapter(self._contexts)
         try:
             with gevent.Timeout(left_s, OutOfTime()), self._session(adapter) as session:
                 self._exchange(exchange, session, request, left_s)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from requests.adapters import HTTPAdapter
+from requests.exceptions import SSLError
 from urllib3.connection import HTTPConnection
 
 from watcher.transport.tls import Trust, context
@@ -22,10 +24,15 @@ class Peer(NamedTuple):
 
 
 class WatchedAdapter(HTTPAdapter):
-    """`requests`' own adapter; `connection` is the one that served the last request, or was to serve it."""
+    """`requests`' own adapter; `connection` is the one that served the last request, or was to serve it.
 
-    def __init__(self) -> None:
+    Args:
+        contexts: of the plan, filled as they are needed: files that are replaced meanwhile do not concern it.
+    """
+
+    def __init__(self, contexts: dict[Trust, ssl.SSLContext]) -> None:
         super().__init__()
+        self._contexts = contexts
         self.connection: Watched | None = None
 
     def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
@@ -42,8 +49,16 @@ class WatchedAdapter(HTTPAdapter):
         super().cert_verify(conn, url, verify, cert)
         if url.lower().startswith("https:") and (conn.proxy is None or conn.proxy.scheme != "https"):
             # one context for all: to load the public bundle at each check takes longer than all the rest of it
-            conn.conn_kw["ssl_context"] = context(Trust.of(verify, cert))
+            conn.conn_kw["ssl_context"] = self._context(Trust.of(verify, cert))
             conn.ca_certs = conn.ca_cert_dir = conn.cert_file = conn.key_file = None
+
+    def _context(self, trust: Trust) -> ssl.SSLContext:
+        if trust not in self._contexts:
+            try:
+                self._contexts[trust] = context(trust)
+            except OSError as error:  # ssl.SSLError is one too
+                raise SSLError(error) from error
+        return self._contexts[trust]
 
     def _connection(self, kind: type[Watched], *arguments: Any, **options: Any) -> Watched:
         self.connection = kind(*arguments, **options)

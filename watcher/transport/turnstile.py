@@ -1,4 +1,4 @@
-"""The bound on heavy computing: one piece in a turn of the hub, and between two of them the others have their turn.
+"""The bound on heavy computing: a piece, or a part of the time, in a turn of the hub, whose rest is the others'.
 
 A TLS handshake takes a millisecond of CPU: five hundred that are due at one moment would hold up every other check for
 half a second. Who waits here waits in no phase of a check: it is lag or, before the check begins, lateness.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
+from time import monotonic_ns
 from typing import Any
 
 import gevent
@@ -17,18 +18,20 @@ from greenlet import getcurrent, greenlet
 
 GO_ON_MOST = 8  # in a row, while others wait to begin
 HEAVY_NS = 300_000  # of computing; what takes less needs no turn of its own
+SHARE = 3  # in a long turn, as a busy worker has them, as many may pass as a part of its time is enough for,
+MOST_NS = 20_000_000  # which is this at most: one alone would starve them
 
 Line = deque[greenlet]
 
 
 class Turnstile:
-    """Lets one greenlet of a hub pass in a turn; the others wait, oldest first.
+    """Lets greenlets of a hub pass in turn, oldest first, one or as many as a part of the time is enough for.
 
     Those who are amid a check go before those who have not begun one: what is begun late is late, what is left amid a
     check waits where it should be measured.
     """
 
-    __slots__ = ("_beginning", "_going_on", "_in_a_row", "_loop", "_park", "_timer", "_turn")
+    __slots__ = ("_beginning", "_going_on", "_in_a_row", "_loop", "_park", "_since_ns", "_timer", "_turn")
 
     def __init__(self, hub: Hub) -> None:
         self._loop = hub.loop
@@ -38,6 +41,7 @@ class Turnstile:
         self._going_on: Line = deque()
         self._beginning: Line = deque()
         self._in_a_row = 0
+        self._since_ns = 0  # when the last who waited had passed
 
     def begin(self) -> None:
         """Wait for a turn to begin a check that is heavy."""
@@ -55,6 +59,7 @@ class Turnstile:
         me = getcurrent()
         line.append(me)
         if not self._timer.active:
+            self._since_ns = monotonic_ns()
             self._timer.start(self._admit, update=False)
         try:
             self._park()
@@ -64,15 +69,17 @@ class Turnstile:
             raise
 
     def _admit(self) -> None:
-        line = self._line()
-        if not line:  # who waited was ended meanwhile
-            return
-        self._in_a_row = self._in_a_row + 1 if line is self._going_on else 0
-        admitted = line.popleft()
+        began_ns = monotonic_ns()
+        until_ns = began_ns + min(MOST_NS, (began_ns - self._since_ns) // SHARE)
+        self._turn = self._loop.iteration
+        while line := self._line():  # empty where who waited was ended meanwhile
+            self._in_a_row = self._in_a_row + 1 if line is self._going_on else 0
+            line.popleft().switch()
+            if monotonic_ns() >= until_ns:
+                break
+        self._since_ns = monotonic_ns()
         if self._going_on or self._beginning:
             self._timer.start(self._admit, update=False)
-        self._turn = self._loop.iteration
-        admitted.switch()
 
     def _line(self) -> Line:
         if self._beginning and (not self._going_on or self._in_a_row >= GO_ON_MOST):
