@@ -53,7 +53,7 @@ def test_when_all_of_an_agent_is_killed_the_next_one_tells_what_is_missing(
         told = f"status = 'missed' AND reason = 'suspended' AND detail LIKE '{CUT_SHORT}%'"
         eventually(lambda: count(empty_database, told), PATIENCE_S)
         assert agent.end() == 0
-    assert not list((path.parent / "data/running").iterdir())
+    assert not list((path.parent / "data/running").glob("*.json"))
 
 
 def test_an_agent_ends_in_order_while_its_database_hangs(
@@ -72,7 +72,7 @@ def test_an_agent_ends_in_order_while_its_database_hangs(
             finally:
                 tell((server.pid, *backends(server.pid)), signal.SIGCONT)
         assert list(spool.glob("*/*.rows"))
-        assert not list((path.parent / "data/running").iterdir())
+        assert not list((path.parent / "data/running").glob("*.json"))
 
 
 def tell(processes: tuple[int, ...], number: signal.Signals) -> None:
