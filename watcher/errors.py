@@ -50,8 +50,8 @@ class DatabaseUnavailable(DatabaseError):
     """The database cannot be reached now; trying again may help."""
 
 
-class OtherDatabase(DatabaseError):
-    """It is not the database that it was: ids, and results by them, are of no use in it."""
+class OtherDatabase(WatcherError):
+    """It is not the database that it was: ids, and results by them, are of no use in it, however often one tries."""
 
 
 class SchemaOutdated(DatabaseError):

@@ -17,7 +17,7 @@ import msgspec
 
 from watcher import jsonfile
 from watcher.clock import Clock
-from watcher.errors import DatabaseError, DatabaseUnavailable, OtherDatabase
+from watcher.errors import DatabaseError, DatabaseUnavailable
 from watcher.models import Reason
 from watcher.spool import newest
 from watcher.store import metrics
@@ -165,8 +165,10 @@ class Gaps:
     @property
     def waits(self) -> bool:
         """Whether rows of ours may lie in the spools of others, who store them; looked for only after they moved."""
+        if not self._moved:
+            return False
         others = [path for path in self._spools.glob("*") if path.name.isdecimal() and path.name != str(self._index)]
-        return self._moved and any(newest(other, 0, self._began_us) for other in others)
+        return any(newest(other, 0, self._began_us) for other in others)
 
     def tell(self, checks: Checks, records: Records, room: Callable[[], bool]) -> None:
         """Have each check that is missing become a row, and say how many; in a greenlet, as it waits for the database.
@@ -230,8 +232,6 @@ class Gaps:
         while True:
             try:
                 return question(*arguments)
-            except OtherDatabase:
-                raise
             except DatabaseUnavailable:
                 gevent.sleep(RETRY_S)  # the keepers tell of it
             except DatabaseError as error:

@@ -228,7 +228,7 @@ class Keepers:
         try:
             link.store(storing.batch)
             storing.stored = True
-        except DatabaseError:
+        except (DatabaseError, OtherDatabase):  # with the latter the replay ends the worker
             storing.stored = False
         if not storing.copying:
             self._settle(storing)
@@ -291,8 +291,6 @@ class Keepers:
                 try:
                     self._replay_files(link)
                     look = False
-                except OtherDatabase:
-                    raise
                 except DatabaseError:
                     continue  # the link said so
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import gevent
 
-from watcher.errors import DatabaseError, DatabaseUnavailable, Unstorable
+from watcher.errors import DatabaseError, DatabaseUnavailable, OtherDatabase, Unstorable, WatcherError
 from watcher.spool import Batch
 from watcher.store import connection as store_connection
 from watcher.store import metrics
@@ -56,6 +56,7 @@ class Link:
         Raises:
             Unstorable: it is not stored, and cannot be; another may.
             DatabaseError: it is not stored; the database is away.
+            OtherDatabase: nor will it ever be.
         """
         self._waiting = gevent.getcurrent()
         try:
@@ -63,7 +64,7 @@ class Link:
         except Unstorable:
             self._answered()
             raise
-        except DatabaseError as error:
+        except (DatabaseError, OtherDatabase) as error:
             self._failed(error)
             raise
         finally:
@@ -118,7 +119,7 @@ class Link:
             self._tally.database = OK
             self._say("the database is back")
 
-    def _failed(self, error: DatabaseError) -> None:
+    def _failed(self, error: WatcherError) -> None:
         self.close()
         if not self._tally.away:
             self._tally.outages += 1

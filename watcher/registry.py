@@ -78,7 +78,8 @@ def changed(plugins: Plugins) -> list[str]:
     """Name the distributions that were installed, uninstalled or replaced since these plugins were loaded."""
     loaded = plugins.origins | plugins.absent
     now = {point.name: _origin(point) for point in metadata.entry_points(group=GROUP)}
-    return sorted({origin.distribution for _, origin in loaded.items() ^ now.items()})
+    # what is half uninstalled has no name of its own
+    return sorted({origin.distribution or name for name, origin in loaded.items() ^ now.items()})
 
 
 def own_plugins(others: Iterable[object] = ()) -> Plugins:

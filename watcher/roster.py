@@ -16,7 +16,7 @@ import pluggy
 
 from watcher import config, registry
 from watcher.config.sealing import Keyring
-from watcher.errors import ConfigError, DatabaseError, OtherDatabase, in_one_line
+from watcher.errors import ConfigError, DatabaseError, in_one_line
 from watcher.green import offload
 from watcher.leases import Share
 from watcher.ledger import Ledger
@@ -126,8 +126,6 @@ class Roster:
                     self._read_files(connection)
                 if notices:
                     gevent.sleep(DEBOUNCE_S)
-            except OtherDatabase:
-                raise
             except DatabaseError:
                 if connection is not None:
                     store_connection.close(connection)

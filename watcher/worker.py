@@ -269,15 +269,11 @@ class Worker:
     def _be_seen(self, agent_id: int) -> None:
         while True:
             gevent.sleep(SEEN_S)
-            try:
-                with contextlib.closing(self._connect()) as connection:
-                    agents.seen(connection, agent_id)
-                    if row := self._health.take():
-                        agents.add_health(connection, agent_id, self._job.index, row)
-            except OtherDatabase:
-                raise
-            except DatabaseError:
-                pass  # the keepers tell of it
+            # the keepers tell of a database that is away
+            with contextlib.suppress(DatabaseError), contextlib.closing(self._connect()) as connection:
+                agents.seen(connection, agent_id)
+                if row := self._health.take():
+                    agents.add_health(connection, agent_id, self._job.index, row)
 
     def _settled(self) -> None:
         _settle()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 from agent_process import AGENT, EVERY_5_S, PATIENCE_S, AgentProcess, Eventually, Write
+from process_tree import processes_of, tell
 
 from watcher.gaps import CUT_SHORT
 from watcher.store import embedded
@@ -63,25 +64,14 @@ def test_an_agent_ends_in_order_while_its_database_hangs(
         path = write(FILE.format(dsn=server.dsn, site=site))
         with AgentProcess(path) as agent:
             eventually(lambda: measured(server.dsn), PATIENCE_S)
-            tell((*backends(server.pid), server.pid), signal.SIGSTOP)
+            frozen = processes_of(server.pid)
+            tell(frozen, signal.SIGSTOP)
             try:
                 agent.process.send_signal(signal.SIGHUP)  # makes a chore wait for the database
                 spool = path.parent / "data/spool"
                 eventually(lambda: list(spool.glob("*/*.rows")), PATIENCE_S)
                 assert agent.end() == 0
             finally:
-                tell((server.pid, *backends(server.pid)), signal.SIGCONT)
+                tell(frozen, signal.SIGCONT)
         assert list(spool.glob("*/*.rows"))
         assert not list((path.parent / "data/running").glob("*.json"))
-
-
-def tell(processes: tuple[int, ...], number: signal.Signals) -> None:
-    """Send a signal to those that are still there."""
-    for pid in processes:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
-def backends(postmaster: int) -> list[int]:
-    """Give the children of a server."""
-    return list(map(int, Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text(encoding="ascii").split()))

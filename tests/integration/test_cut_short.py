@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from process_tree import processes_of
+from process_tree import processes_of, tell
 from scripted import answers, page, scripted
 from worker_process import Running, put, query, spec
 
@@ -139,16 +137,12 @@ def test_a_worker_that_is_killed_while_the_database_hangs_had_all_but_the_last_s
         fill(server.dsn, url)
         first = life(server.dsn, tmp_path, eventually, checks=ENDPOINTS)
         frozen = processes_of(server.pid)
-        for pid in frozen:
-            with suppress(ProcessLookupError):  # an autovacuum worker may have ended meanwhile
-                os.kill(pid, signal.SIGSTOP)
+        tell(frozen, signal.SIGSTOP)
         began = len(first.lines)
         eventually(lambda: len(first.lines) >= began + 14, 60)
         first.process.kill()
         killed_us = time.time_ns() // 1000
-        for pid in frozen:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        tell(frozen, signal.SIGCONT)
         first.end()
         assert first.last()["database"] == "ok"  # it was not given up yet
         second = life(server.dsn, tmp_path, eventually, checks=1)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from green_process import run_green
-from process_tree import processes_of
+from process_tree import processes_of, tell
 from worker_process import query
 
 from watcher.agent.folding import Folding
@@ -34,15 +33,11 @@ def fixture_server(prepared_dir: Path) -> Iterator[embedded.Server]:
 def frozen(server: embedded.Server) -> Iterator[None]:
     """Have a server and all its processes stopped."""
     processes = processes_of(server.pid)
-    for pid in processes:
-        with suppress(ProcessLookupError):  # an autovacuum worker may have ended meanwhile
-            os.kill(pid, signal.SIGSTOP)
+    tell(processes, signal.SIGSTOP)
     try:
         yield
     finally:
-        for pid in processes:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        tell(processes, signal.SIGCONT)
 
 
 def test_a_statement_ends_when_the_patience_does(server: embedded.Server) -> None:

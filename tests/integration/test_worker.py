@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from process_tree import processes_of
+from process_tree import processes_of, tell
 from scripted import page, request, scripted
 from worker_process import Running, put, query, spec
 
@@ -145,15 +145,13 @@ def test_a_database_that_hangs_costs_no_row_at_the_end(site: str, start, eventua
     with embedded.serve(data_dir, lambda line: None) as server:
         worker = start_on(server.dsn, site, start, eventually)
         frozen = processes_of(server.pid)
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
+        tell(frozen, signal.SIGSTOP)
         try:
             checks = worker.last()["checks"]
             eventually(lambda: worker.last()["checks"] >= checks + 20, 20)
             code, _log = worker.end()
         finally:
-            for pid in frozen:
-                os.kill(pid, signal.SIGCONT)
+            tell(frozen, signal.SIGCONT)
         final = worker.last()
         assert code == 0
         assert final["spooled"] > 0

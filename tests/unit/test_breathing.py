@@ -1,8 +1,7 @@
 """How much of a worker's time the reading of its table takes: some, whatever the checks take."""
 
-import time
-
 import gevent
+from test_turnstile import compute
 
 from watcher import roster
 
@@ -17,23 +16,17 @@ def others_turns(turn_s: float) -> int:
     def check() -> None:
         nonlocal turns
         while True:
-            _busy(turn_s)
+            compute(turn_s)
             turns += 1
             gevent.sleep(0)
 
     other = gevent.spawn(check)
     try:
         for _ in roster._breathing({"id": number} for number in range(ROWS)):  # pylint: disable=protected-access
-            _busy(ROW_S)
+            compute(ROW_S)
     finally:
         other.kill()
     return turns
-
-
-def _busy(seconds: float) -> None:
-    until_s = time.perf_counter() + seconds
-    while time.perf_counter() < until_s:
-        pass
 
 
 def test_reading_lets_others_have_their_turn_every_few_rows() -> None:

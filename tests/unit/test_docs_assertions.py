@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
+from importlib import import_module
 from pathlib import Path
 
 import plugged
 import pytest
 import tomli
 
-from watcher.plugins.assertions import (
-    body_hash,
-    body_size,
-    certificate,
-    contains,
-    final_url,
-    json_path,
-    latency,
-    regex,
-    response_headers,
-    status,
-    tls_version,
-)
+from watcher.plugins import assertions
 
-PLUGINS = plugged.manager(
-    body_hash,
-    body_size,
-    certificate,
-    contains,
-    final_url,
-    json_path,
-    latency,
-    regex,
-    response_headers,
-    status,
-    tls_version,
-)
+MODULES = [found.name for found in pkgutil.iter_modules(assertions.__path__) if not found.name.startswith("_")]
+PLUGINS = plugged.manager(*(import_module(f"{assertions.__name__}.{name}") for name in MODULES))
 TEXT = (Path(__file__).parents[2] / "docs/options/assertions.md").read_text(encoding="utf-8")
 EXAMPLES = [line.strip() for line in re.findall(r"^    \w+ = .*$", TEXT, re.MULTILINE)]
 KEYS = sorted(key for found in PLUGINS.hook.watcher_options() for key in found)

@@ -187,10 +187,7 @@ class Agent:
 
     def reload(self) -> None:
         """Read the file again and apply the difference; a bad file keeps what runs."""
-        names: Sequence[str] = ()
-        with suppress(Exception):  # what is half uninstalled may have no name
-            names = registry.changed(self._plugins)
-        if names:
+        if names := registry.changed(self._plugins):
             self.say(f"installed, changed or uninstalled since the start, known after a restart: {', '.join(names)}")
         self._types.forget_files()
         keyring = self._types.keyring

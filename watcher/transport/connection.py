@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from collections import deque
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING
 
@@ -96,35 +97,31 @@ def connect(exchange: Exchange, target: Target, deadline: Deadline) -> Stream:
     Raises:
         ProbeError: reason `dns`, `connect`, `timeout`, or one of the agent's own shortages.
     """
-    addresses, turn = resolve(exchange, target, deadline), 1
+    waiting = deque((address, 1) for address in resolve(exchange, target, deadline))
     exchange.phase = "connect"
     exchange.since_ns = time_ns()
     failed: tuple[str, Reason, str] | None = None  # not the error: its traceback refers to this frame
     before_us = 0  # what those took that did not accept
-    while addresses:
-        silent: tuple[Address, ...] = ()
-        for address in addresses:
-            family, exchange.address = address
-            alone = not silent and address is addresses[-1]
-            began_ns = monotonic_ns()
-            patience_s = 0.0 if alone else turn * min(SILENT_S, (exchange.deadline_ns - began_ns) / 2e9)
-            try:
-                stream = Stream(family, (exchange.address, target.port), deadline, patience_s)
-            except ProbeError as error:
-                took_us = (monotonic_ns() - began_ns) // 1000
-                before_us += min(took_us, int(patience_s * 1e6)) if error.reason is Reason.TIMEOUT else took_us
-                if error.reason is Reason.TIMEOUT and not alone and not deadline.passed:
-                    silent += (address,)
-                elif error.reason not in NEXT:
-                    raise
-                if failed is None or error.reason is not Reason.AGENT_NETWORK:  # which says less than what others say
-                    failed = exchange.address, error.reason, error.detail
-                continue
-            exchange.connect_us = stream.connect_us + before_us
-            if failed is not None and failed[1] is Reason.TIMEOUT:  # who wants to know of each address has `addresses`
-                exchange.note(f"tried before: {failed[0]} ({failed[2]})")
-            return stream
-        addresses, turn = silent, turn * 2
+    while waiting:
+        (family, exchange.address), turn = waiting.popleft()
+        began_ns = monotonic_ns()
+        patience_s = turn * min(SILENT_S, (exchange.deadline_ns - began_ns) / 2e9) if waiting else 0.0
+        try:
+            stream = Stream(family, (exchange.address, target.port), deadline, patience_s)
+        except ProbeError as error:
+            took_us = (monotonic_ns() - began_ns) // 1000
+            before_us += min(took_us, int(patience_s * 1e6)) if error.reason is Reason.TIMEOUT else took_us
+            if error.reason is Reason.TIMEOUT and waiting and not deadline.passed:
+                waiting.append(((family, exchange.address), turn * 2))
+            elif error.reason not in NEXT:
+                raise
+            if failed is None or error.reason is not Reason.AGENT_NETWORK:  # which says less than what others say
+                failed = exchange.address, error.reason, error.detail
+            continue
+        exchange.connect_us = stream.connect_us + before_us
+        if failed is not None and failed[1] is Reason.TIMEOUT:  # who wants to know of each address has `addresses`
+            exchange.note(f"tried before: {failed[0]} ({failed[2]})")
+        return stream
     if failed is None:
         raise AssertionError("no address to connect to")
     exchange.address, reason, detail = failed

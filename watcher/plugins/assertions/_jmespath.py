@@ -150,7 +150,6 @@ def compared(text: str, tree: dict[str, Any], tokens: list[dict[str, Any]]) -> s
     return text[: found[0]["start"]].strip() if tree["type"] == "comparator" and len(found) == 1 else ""
 
 
-
 def growth(tree: dict[str, Any]) -> int:
     """Give how many times as large as the page a value may become.
 

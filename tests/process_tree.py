@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -14,3 +17,10 @@ def processes_of(pid: int) -> list[int]:
             if f"\nPPid:\t{pid}\n" in status.read_text(encoding="utf-8"):
                 found.append(int(status.parent.name))
     return found
+
+
+def tell(processes: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to those that are still there: a server's own workers come and go."""
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
