@@ -78,8 +78,9 @@ class Arrival:
         with gevent.Timeout(REGISTER_S, late):
             connection = store_connection.connect(self._dsn, name="watcher worker", autocommit=True)
             with contextlib.closing(connection):
+                database = store_connection.identity(connection)
                 host = os.uname().nodename
                 agent_id = agents.register(
                     connection, self._location, host, self._variant, __version__, clock.source()
                 )
-                return agent_id, store_connection.identity(connection)
+                return agent_id, database

@@ -27,6 +27,7 @@ BUILT_INS = {
     "generate": "Write an endpoints file over a test server.",
     "plugins": "The plugins that are installed: list, reference, figures, a skeleton for a new one.",
     "report": "Availability, incidents and latencies of a period: table, CSV, JSON or a page.",
+    "status": "Which endpoints are down now, since when and why, and whether the agents are well.",
     "testserver": "Serve answers of a chosen delay, status, size and misbehaviour.",
     "validate": "Read a configuration and report every mistake in it.",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 BOOT_FAILED = 3  # the exit code of a worker that cannot start at all, and would not if it were started again
+OTHER_DATABASE = 4  # of one that ended because of `OtherDatabase`
 
 
 def in_one_line(error: BaseException | str) -> str:

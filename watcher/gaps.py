@@ -16,6 +16,7 @@ import gevent
 import msgspec
 
 from watcher import jsonfile
+from watcher.breath import next_turn
 from watcher.clock import Clock
 from watcher.errors import DatabaseError, DatabaseUnavailable
 from watcher.models import Reason
@@ -205,7 +206,7 @@ class Gaps:
         for ids in _chunks(sorted(since)):
             for endpoint_id in ids:
                 count += checks.miss_between(endpoint_id, since[endpoint_id], until_us, Reason.SUSPENDED, CUT_SHORT)
-            gevent.sleep(0)
+            next_turn()
             while not room():
                 gevent.sleep(RETRY_S / 10)
         if count:

@@ -14,6 +14,7 @@ import gevent
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
+from watcher.breath import Breath, next_turn
 from watcher.errors import DatabaseError, OtherDatabase, Unstorable, WatcherError
 from watcher.link import Link
 from watcher.models import Result
@@ -208,10 +209,10 @@ class Keepers:
         return results
 
     def _batch(self, results: list[Result]) -> Batch:
-        slices = []
+        slices, breathe = [], Breath()
         for first in range(0, len(results), metrics.SLICE_ROWS):
             slices.append(metrics.encode(results[first : first + metrics.SLICE_ROWS]))
-            gevent.sleep(0)
+            breathe()
         return Batch(self._agent_id, len(results), slices)
 
     def _hand_over(self, link: Link, batch: Batch) -> None:
@@ -299,7 +300,7 @@ class Keepers:
             if self._ended.is_set():
                 return
             if number % BREATH_FILES == 0:  # they may be 100,000, and none of them due
-                gevent.sleep(0)
+                next_turn()
             if name in self._spool and name not in self._held and self._is_due(name):
                 began = _now()
                 self._replay_file(link, name)

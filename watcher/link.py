@@ -83,7 +83,7 @@ class Link:
             except DatabaseUnavailable:  # somebody closed it meanwhile; that says nothing of the database
                 self.close()
         with gevent.Timeout(STATEMENT_S, self._late()):
-            self._connection = store_connection.connect(self._dsn, name=self._name, database=self._database)
+            self._connection = store_connection.connect(self._dsn, name=self._name)
         self._outages = self._tally.outages
         self._insert(batch)
 
@@ -94,11 +94,10 @@ class Link:
         def answered() -> None:
             nonlocal timer
             timer.close()
-            gevent.sleep(0)
             timer = gevent.Timeout.start_new(STATEMENT_S, late)
 
         try:
-            metrics.store(self._connection, batch.slices, batch.agent_id, answered)
+            metrics.store(self._connection, batch.slices, batch.agent_id, answered, self._database)
         finally:
             timer.close()
 

@@ -14,6 +14,7 @@ import gevent
 import pluggy
 from gevent.event import Event
 
+from watcher.breath import next_turn
 from watcher.config import Settings
 from watcher.ledger import BREAKS, Overrun
 from watcher.models import Incident, Result
@@ -153,7 +154,7 @@ class Outlet:
         done = self._call(self._sink, item)
         self._under_way = 0
         self.dropped += 0 if done else weight
-        gevent.sleep(0)
+        next_turn()
 
     def _flush_if_due(self) -> None:
         if self._flush and self._every_s and time.monotonic() >= self._flush_at_s:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pluggy
@@ -50,20 +50,16 @@ def compile_plan(endpoint: Endpoint, plugins: pluggy.PluginManager, ledger: Ledg
         ledger: where the steps' time and errors are written down; one of its own when nobody asks for them.
     """
     ledger = ledger or Ledger()
-    compiling = _Compiling(endpoint, plugins, ledger)
-    try:
-        plan = compiling.plan()
-    except BREAKS as error:  # the boundary around plugins at load time
-        return unusable(endpoint, f"{compiling.place}{_words(error)}", ledger)
+    plan = _Compiling(endpoint, plugins, ledger).plan()
     wanted = endpoint.options.get("addresses")
-    if wanted is None:
+    if wanted is None or isinstance(plan.prober, Unusable):
         return plan
     return plan._replace(each=Each(endpoint, wanted, lambda: compile_plan(endpoint, plugins, ledger)))
 
 
-def unusable(endpoint: Endpoint, why: str, ledger: Ledger) -> Plan:
+def unusable(endpoint: Endpoint, faults: Sequence[str], ledger: Ledger) -> Plan:
     """Give the plan of an endpoint that cannot be probed: its every check says why."""
-    return Plan(endpoint, Unusable(why), ledger.account("watcher"))
+    return Plan(endpoint, Unusable(faults), ledger.account("watcher"))
 
 
 def _words(error: BaseException) -> str:
@@ -72,10 +68,10 @@ def _words(error: BaseException) -> str:
 
 
 class _Compiling:
-    """One compilation; `place` names the plugin that is being asked."""
+    """One compilation; `faults` are what plugins refused it for."""
 
     def __init__(self, endpoint: Endpoint, plugins: pluggy.PluginManager, ledger: Ledger) -> None:
-        self.place = ""
+        self.faults: list[str] = []
         self._endpoint = endpoint
         self._hooks = plugins.hook
         self._ledger = ledger
@@ -85,18 +81,18 @@ class _Compiling:
         """Ask the plugins: for the request, then who sends it, then what each makes of the answer."""
         for _ in self._answers(self._hooks.watcher_prepare):
             pass
+        refused = len(self.faults)
         probers = self._answers(self._hooks.watcher_prober)
         name, prober = next((answer for answer in probers if answer[1] is not None), ("", None))
-        if prober is None:
+        if prober is None and len(self.faults) == refused:
             scheme = self._endpoint.url.partition(":")[0]
-            close = foreign.scheme_hint(scheme)
-            return unusable(self._endpoint, f"no plugin probes {scheme}: URLs{close}", self._ledger)
+            self.faults.append(f"no plugin probes {scheme}: URLs{foreign.scheme_hint(scheme)}")
         before: list[Before] = []
         examine: list[tuple[Judge, Account]] = []
         assess: list[tuple[Judge, Account]] = []
-        for owner, answer in self._answers(self._hooks.watcher_steps):
+        for owner, steps in self._answers(self._hooks.watcher_steps, lambda answer: [*_flat(answer)]):
             account = self._ledger.account(owner)
-            for step in _flat(answer):
+            for step in steps:
                 if not isinstance(step, Step):
                     examine.append((step, account))
                     continue
@@ -107,18 +103,25 @@ class _Compiling:
                     examine.append((step.examine, account))
                 if kind.assess is not Step.assess:
                     assess.append((step.assess, account))
+        if prober is None or self.faults:
+            return unusable(self._endpoint, self.faults, self._ledger)
         return Plan(self._endpoint, prober, self._ledger.account(name), tuple(before), tuple(examine), tuple(assess))
 
-    def _answers(self, hook: pluggy.HookCaller) -> Iterator[tuple[str, Any]]:
-        """Ask each plugin, in pluggy's order, and give its name with its answer."""
+    def _answers(
+        self, hook: pluggy.HookCaller, read: Callable[[Any], Any] = lambda answer: answer
+    ) -> Iterator[tuple[str, Any]]:
+        """Ask each plugin, in pluggy's order, and give its name with what `read` makes of its answer."""
         given = {"endpoint": self._endpoint, "request": self._request}
         for implementation in reversed(hook.get_hookimpls()):
             name = implementation.plugin_name
-            self.place = f"plugin {name}: "
-            if implementation.hookwrapper or implementation.wrapper:
-                raise TypeError(f"{hook.name} cannot be wrapped")
-            yield name, implementation.function(*[given[argument] for argument in implementation.argnames])
-        self.place = ""
+            try:
+                if implementation.hookwrapper or implementation.wrapper:
+                    raise TypeError(f"{hook.name} cannot be wrapped")
+                answer = read(implementation.function(*[given[argument] for argument in implementation.argnames]))
+            except BREAKS as error:  # the boundary around plugins at load time
+                self.faults.append(f"plugin {name}: {_words(error)}")
+            else:
+                yield name, answer
 
 
 def _accounted(before: Before, account: Account) -> Before:
@@ -149,12 +152,13 @@ def _flat(answer: Any) -> Iterable[Any]:
 
 
 class Unusable:
-    """Stands for the prober of an endpoint that cannot be probed."""
+    """Stands for the prober of an endpoint that cannot be probed; `why` has all its faults in one line."""
 
-    __slots__ = ("why",)
+    __slots__ = ("faults", "why")
 
-    def __init__(self, why: str) -> None:
-        self.why = why
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        self.why = "; ".join(faults)
 
     def __call__(self, exchange: Exchange) -> None:
         raise ProbeError(Reason.CONFIG, self.why)

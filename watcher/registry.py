@@ -6,7 +6,7 @@ A plugin is named by its entry point in the group `watcher`. Nothing here is cal
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -127,9 +127,13 @@ def judged(
         UsageError: as of `plugin_manager`.
     """
     files = config.read(path)
-    plugins = plugin_manager({*disabled, *config.disabled_plugins(files)})
+    named = config.disabled_plugins(files)
+    known = _entry_points() if named else {}  # slow
+    plugins = plugin_manager({*disabled, *(name for name in named if name in known)})
     types = option_types(plugins)
-    return *config.judged(files, types, settings_types(plugins)), plugins, types
+    loaded, problems = config.judged(files, types, settings_types(plugins))
+    place = f"{path}: agent.disabled_plugins: "
+    return loaded, [*problems, *(place + fault for fault in _name_faults(named, known))], plugins, types
 
 
 def option_types(plugins: pluggy.PluginManager) -> OptionTypes:
@@ -229,9 +233,14 @@ def _origin(point: metadata.EntryPoint) -> Origin:
 
 
 def _check_names(names: Iterable[str], known: Collection[str], where: str) -> None:
+    for fault in _name_faults(names, known):
+        raise UsageError(f"{where}: {fault}")
+
+
+def _name_faults(names: Iterable[str], known: Collection[str]) -> Iterator[str]:
     for name in sorted(set(names) - set(known)):
         close = conversion.suggestion(name, known) or f"; installed are {', '.join(sorted(known))}"
-        raise UsageError(f'{where}: no plugin "{name}"{close}')
+        yield f'no plugin "{name}"{close}'
 
 
 def _register(plugins: Plugins, name: str, point: metadata.EntryPoint) -> None:

@@ -6,6 +6,7 @@ says so.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ import gevent
 import pluggy
 
 from watcher import config, registry
+from watcher.breath import Breath
 from watcher.config.sealing import Keyring
 from watcher.errors import ConfigError, DatabaseError, in_one_line
 from watcher.green import offload
@@ -29,9 +31,8 @@ from watcher.store import connection as store_connection
 from watcher.store import endpoints as table
 from watcher.transport import forget_files
 
-BREATH_S = 0.002  # of reading between two pauses: the checks go on while a large table is read,
-SHARE = 3  # and where their turn takes long, reading has a part of that, or a busy worker would never know its table
-BREATH_MOST_S = 0.1  # after a pause in which nobody ran, such as `docker pause`
+BREATH_S = 0.002  # of reading between two pauses: the checks go on while a large table is read
+FROZEN_ROWS = 500  # what was made of so many is nothing for the garbage collector: it would hold up the hub for 0.2 s
 LISTEN_S = 60.0  # after which the table is read without a notice
 DEBOUNCE_S = 0.2
 RETRY_S = 2.0
@@ -248,15 +249,13 @@ class Roster:
 
     def _unusable(self, row: Mapping[str, Any], why: str) -> Plan:
         endpoint = Endpoint(id=row["id"], name=row["name"], url=row["url"], interval_s=row["interval_s"], timeout_s=1.0)
-        return unusable(endpoint, why, self._ledger)
+        return unusable(endpoint, [why], self._ledger)
 
 
 def _breathing(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    until_s = time.monotonic() + BREATH_S
-    for row in rows:
+    breathe = Breath(BREATH_S)
+    for number, row in enumerate(rows, 1):
         yield row
-        paused_s = time.monotonic()
-        if paused_s >= until_s:
-            gevent.sleep(0)
-            back_s = time.monotonic()
-            until_s = back_s + min(BREATH_MOST_S, max(BREATH_S, (back_s - paused_s) / SHARE))
+        if number % FROZEN_ROWS == 0:
+            gc.freeze()
+        breathe()

@@ -37,7 +37,7 @@ from watcher.clock import SteadyClock
 from watcher.config import Accuracy, Agent, Database, Settings, references
 from watcher.config.sealing import Keyring, keyring
 from watcher.descriptors import allow_many
-from watcher.errors import BOOT_FAILED, DatabaseError, OtherDatabase, WatcherError, in_one_line
+from watcher.errors import BOOT_FAILED, OTHER_DATABASE, DatabaseError, OtherDatabase, WatcherError, in_one_line
 from watcher.gaps import Gaps, Records
 from watcher.health import Health
 from watcher.hearing import Hearing
@@ -183,7 +183,7 @@ class Worker:
         self._keepers: Keepers | None = None
         self._gaps = Gaps(Path(job.data_dir), job.index, job.of, clock, log.warning)
         self._loaded = Event()
-        self.broken = False
+        self.exit_code = 0
 
     def run(self) -> None:
         """Work until a signal, or the end of the supervisor."""
@@ -235,7 +235,7 @@ class Worker:
     def _broke(self, greenlet: gevent.Greenlet) -> None:
         """End a worker that has lost a part of itself: what the supervisor starts in its place is whole."""
         log.error("a part of the worker broke, it is started anew: %r", greenlet.exception)
-        self.broken = True
+        self.exit_code = max(self.exit_code, OTHER_DATABASE if isinstance(greenlet.exception, OtherDatabase) else 1)
         self._gaps.keep()
         self._ending.set()
 
@@ -276,7 +276,8 @@ class Worker:
                     agents.add_health(connection, agent_id, self._job.index, row)
 
     def _settled(self) -> None:
-        _settle()
+        if not self._loaded.is_set():
+            _give_memory_back()
         self._loaded.set()
 
     def _tell_gaps(self, agent_id: int) -> None:
@@ -378,15 +379,17 @@ class Worker:
             self.be_orphaned()  # nobody reads any more
 
 
-def _settle() -> None:
-    """Give the memory that loading took back to the system, and spare the collector what was loaded; once."""
-    if gc.get_freeze_count():
-        return
+def _spare_the_collector() -> None:
+    """Let it look at what is made from now on, and seldom; the roster spares it what it loads."""
     gc.collect()
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 20, 100)
+
+
+def _give_memory_back() -> None:
+    """Give the memory that loading took back to the system."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)  # glibc
 
 
 def _until_end_of_input(stdin: Any, worker: Worker) -> None:
@@ -403,6 +406,7 @@ def main() -> None:
         job = msgspec.json.decode(stdin.readline(), type=Job)
         log.setLevel(job.log_level.upper())
         worker = Worker(job)
+        _spare_the_collector()
     except (WatcherError, msgspec.DecodeError) as error:
         log.error("%s", error)
         sys.exit(BOOT_FAILED)
@@ -412,7 +416,7 @@ def main() -> None:
     except WatcherError as error:
         log.error("%s", error)
         sys.exit(BOOT_FAILED)
-    sys.exit(1 if worker.broken else 0)
+    sys.exit(worker.exit_code)
 
 
 if __name__ == "__main__":

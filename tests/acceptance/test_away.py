@@ -13,8 +13,9 @@ import psycopg2
 import pytest
 from agent_process import TWO_SITES, AgentProcess, Eventually, Write
 
-from watcher.store import embedded
+from watcher.store import embedded, migrations
 
+CHECKED = "SELECT DISTINCT name FROM metrics JOIN endpoints ON endpoints.id = endpoint_id ORDER BY name"
 AWAY = "meanwhile endpoints are checked as the table had them at"
 
 
@@ -101,6 +102,24 @@ def test_it_checks_from_its_copy_and_takes_the_table_as_a_difference(
     assert dict(away.ask("SELECT name, id FROM endpoints")) == ids
     ((after,),) = away.ask("SELECT count(*) FROM metrics")
     assert f"stored {after - before:,}, buffered 0, spooled 0" in agent.output[-1], "nothing is lost, nothing is twice"
+
+
+def test_it_brings_its_endpoints_into_a_database_made_anew(
+    write: Write, database: str, site: str, eventually: Eventually
+) -> None:
+    with AgentProcess(write(TWO_SITES.format(dsn=database, site=site))) as agent:
+        agent.wait_for("down   broken")
+        with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+            cursor.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+            connection.commit()
+        migrations.migrate(database)
+        with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            eventually(lambda: cursor.execute(CHECKED) or cursor.fetchall() == [("broken",), ("page",)], 60)
+        assert agent.end() == 0, agent.everything()
+    assert len(agent.said("ended with exit code 4")) == 1, agent.everything()
+    (reloaded,) = agent.said("endpoints.toml: ")
+    assert reloaded.endswith("2 added\n") and not agent.said("Traceback")
 
 
 def test_an_older_agent_says_that_the_database_is_newer(write: Write, database: str, site: str) -> None:

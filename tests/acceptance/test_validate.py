@@ -123,6 +123,63 @@ def test_mistakes_of_plans_are_told_beside_all_others(tmp_path: Path) -> None:
         assert said in done.stderr
 
 
+SEVERAL = """
+[[endpoints]]
+name = "option and scheme"
+url = "gopher://example.com/"
+status = "2xxx"
+
+[[endpoints]]
+name = "interval and port"
+url = "tcp://example.com"
+interval = 3
+
+[[endpoints]]
+name = "file and scheme"
+url = "gopher://example.com/"
+body = { file = "query.json" }
+
+[[endpoints]]
+name = "option and both of them"
+url = "http://example.com/"
+regex = "("
+proxy = "http://proxy.example:3128"
+address = "192.0.2.1"
+
+[[endpoints]]
+name = "no url"
+url = "https:/example.com/"
+status = "2xxx"
+"""
+
+
+def test_all_mistakes_of_one_endpoint_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text(SEVERAL)
+    said = watcher(tmp_path, "validate", "--config", "bad.toml").stderr.splitlines()
+    found = [(line.split('"')[1], line) for line in said[:-1]]
+    for name, words in [
+        ("option and scheme", "'2xxx' is no status"),
+        ("option and scheme", "no plugin probes gopher: URLs"),
+        ("interval and port", "interval: must be from 5"),
+        ("interval and port", "plugin tcp: a tcp:// URL needs a port"),
+        ("file and scheme", "query.json"),
+        ("file and scheme", "no plugin probes gopher: URLs"),
+        ("option and both of them", "regex: "),
+        ("option and both of them", "address cannot be had together with a proxy"),
+        ("no url", "url: has no scheme"),
+        ("no url", "'2xxx' is no status"),
+    ]:
+        assert [one for one, line in found if words in line].count(name) == 1, (name, words)
+    assert said[-1] == f"watcher: {len(found)} mistakes" and len(found) == 10
+
+
+def test_a_plugin_that_nobody_knows_is_told_beside_all_others(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text('[agent]\ndisabled_plugins = ["regx"]\n' + BAD)
+    said = watcher(tmp_path, "validate", "--config", "bad.toml").stderr.splitlines()
+    assert 'watcher: bad.toml: agent.disabled_plugins: no plugin "regx"; did you mean "regex"?' in said
+    assert said[-1] == "watcher: 6 mistakes"
+
+
 PORTS = """
 [[endpoints]]
 name = "right"
@@ -151,9 +208,9 @@ def test_a_mistake_of_one_url_is_found_among_others_with_equal_options(
     assert result.exception.problems == (f'{path}: endpoint "no port": {said}',)
 
 
-def test_plans_of_a_large_file_are_made_by_the_shape_of_their_urls(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(name="made")
+def fixture_made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the URLs of the plans that are made; a file of more than ten endpoints is a large one."""
     made: list[str] = []
 
     def compile_noted(endpoint: Endpoint, *parts: Any) -> Plan:
@@ -162,6 +219,12 @@ def test_plans_of_a_large_file_are_made_by_the_shape_of_their_urls(
 
     monkeypatch.setattr("watcher.commands.validate.COMPILED_MOST", 10)
     monkeypatch.setattr("watcher.commands.validate.compile_plan", compile_noted)
+    return made
+
+
+def test_plans_of_a_large_file_are_made_by_the_shape_of_their_urls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: list[str]
+) -> None:
     monkeypatch.setenv("PORT", "8080")
     urls = [f"https://site{number}.example.com/{number}" for number in range(50)]
     odd = ["https://x:8443/", "https://m\u00fcnchen.example/", "http://example.com:${PORT}/", "https://x/{{now}}"]
@@ -170,6 +233,14 @@ def test_plans_of_a_large_file_are_made_by_the_shape_of_their_urls(
     result = CliRunner().invoke(validate_command, ["--config", str(path)])
     assert (result.exit_code, len(made)) == (0, 5), result.output
     assert made[:2] == [urls[0], odd[0]]
+
+
+def test_plans_of_a_large_file_with_one_mistake_everywhere_are_made_once(tmp_path: Path, made: list[str]) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("".join(f'[[endpoints]]\nurl = "gopher://site{n}.test/"\nstatus = "2xxx"\n' for n in range(20)))
+    result = CliRunner().invoke(validate_command, ["--config", str(path)])
+    assert isinstance(result.exception, ConfigError) and len(result.exception.problems) == 21
+    assert len(made) == 1 and result.exception.problems[-1].endswith(" (and 19 more endpoints with these options)")
 
 
 @pytest.mark.parametrize(

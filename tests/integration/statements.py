@@ -19,3 +19,12 @@ def ask(dsn: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
     """Execute a statement on a connection of its own."""
     with closing(connect(dsn, name="test")) as connection:
         return execute(connection, statement, *values)
+
+
+def waiting(dsn: str) -> set[str]:
+    """Name the connections to a database that wait for a lock."""
+    found = ask(
+        dsn,
+        "SELECT application_name FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+    )
+    return {name for (name,) in found}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from scripted import answers, page, scripted
 from statements import ask
 from worker_process import Running, put, query, spec
 
+from watcher.errors import OTHER_DATABASE
 from watcher.screen import figures
 from watcher.spool import rows_of
 from watcher.store import migrations
@@ -27,6 +29,8 @@ from watcher import link, worker
 link.RETRY_MAX_S, worker.TELL_S, worker.SEEN_S = 0.5, 0.25, 2.0
 worker.main()
 """
+
+IDLE = "SELECT bool_and(state = 'idle') FROM pg_stat_activity WHERE datname = '{}'"
 
 
 class Name:
@@ -68,6 +72,10 @@ class Name:
         ask(self.dsn, "DROP SCHEMA public CASCADE")
         ask(self.dsn, "CREATE SCHEMA public")
         self.fill()
+
+    def idle(self) -> bool:
+        """Tell whether nobody is amid a transaction in it."""
+        return ask(self._superuser, IDLE.format(self._name)) == [(True,)]
 
     def _do(self, statement: str) -> None:
         with contextlib.closing(psycopg2.connect(self._superuser)) as connection:
@@ -126,20 +134,31 @@ def test_what_waits_while_no_worker_runs_is_not_for_another_database(
     settled(first, start(), name, tmp_path, eventually)
 
 
+def hold(worker: Running, name: Name) -> bool:
+    """Stop the process of a worker, unless it is amid a transaction."""
+    worker.process.send_signal(signal.SIGSTOP)
+    if not (held := name.idle()):
+        worker.process.send_signal(signal.SIGCONT)
+    return held
+
+
+@pytest.mark.parametrize("unseen", [False, True])
 @pytest.mark.parametrize("replaced", [Name.drop, Name.drop_tables])
-def test_a_worker_that_meets_another_database_keeps_what_it_has_from_it_and_begins_anew(
-    replaced: Callable[[Name], None], name: Name, start: Callable[[], Running], tmp_path: Path, eventually
+def test_a_worker_that_meets_another_database_keeps_what_it_has_from_it_and_begins_anew(  # pylint: disable=too-many-arguments
+    replaced: Callable[[Name], None], unseen: bool, name: Name, start: Callable[[], Running], tmp_path: Path, eventually
 ) -> None:
     first = start()
     eventually(lambda: first.last().get("stored", 0) >= 20, 60)
+    if unseen:
+        eventually(lambda: hold(first, name), 60)
     replaced(name)
-    assert first.process.wait(60) == 1
+    first.process.send_signal(signal.SIGCONT)
+    assert first.process.wait(60) == OTHER_DATABASE
     log = first.end()[1]
     assert "is another one than before" in log and "Traceback" not in log
     last = first.last()
     assert (last["buffered"], last["dropped"], last["damaged"]) == (0, 0, 0)
-    if replaced is Name.drop:  # where tables are made anew under a connection that lives, a batch may still meet them
-        assert query(name.dsn, "SELECT count(*) FROM metrics") == [(0,)]
+    assert query(name.dsn, "SELECT count(*) FROM metrics") == [(0,)]
     settled(first, start(), name, tmp_path, eventually)
 
 
@@ -153,7 +172,7 @@ def test_a_worker_that_began_with_the_copy_of_another_database_begins_anew(
     first = start()
     eventually(lambda: first.last().get("spooled", 0) >= 20, 60)
     name.drop()
-    assert first.process.wait(60) == 1
+    assert first.process.wait(60) == OTHER_DATABASE
     assert "is another one than" in first.end()[1]
     assert query(name.dsn, "SELECT count(*) FROM metrics") == [(0,)]
     settled(first, start(), name, tmp_path, eventually)

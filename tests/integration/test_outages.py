@@ -23,6 +23,7 @@ worker.main()
 BEFALLS = {
     "gone": (outages.killed, outages.postmaster_killed, outages.restarted),
     "refusing": (outages.lets_nobody_in, outages.crowded, outages.password_changed, outages.read_only),
+    "restored": (outages.dropped, outages.half_restored),
     "silent": (outages.hanging, outages.slow),
 }
 

@@ -62,7 +62,10 @@ def test_a_proxy_whose_name_nobody_knows_says_nothing_of_the_site(scheme: str) -
     ("scheme", "words"),
     [
         ("http", "did not answer as a proxy does"),
-        ("https", "cannot be talked to over TLS: wrong version number"),
+        (
+            "https",
+            "cannot be talked to over TLS: the server probably does not speak TLS on this port (wrong version number)",
+        ),
         ("socks4", "did not answer as a SOCKS server does"),
         ("socks5", "did not answer as a SOCKS server does"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg2.extensions import make_dsn
-from statements import execute
+from statements import ask, execute, waiting
 
 from watcher.agent.folding import Folding
 from watcher.config.settings import Database
@@ -315,6 +316,26 @@ def test_one_agent_at_a_time(database: str, connection: Connection) -> None:
         execute(other, "SELECT pg_advisory_unlock(1463899203, 4)")
     fold(connection)
     assert rows(connection, "metrics_days", "up") == {(1, 0): (1,)}
+
+
+def test_days_are_dropped_once_who_sums_up_has_ended(database: str, eventually: Callable[..., Any]) -> None:
+    def fold_on() -> rollups.Folded:
+        with closing(connect(database, name="fold", autocommit=True)) as connection:
+            return rollups.fold(connection)
+
+    def keep_up() -> metrics.Upkeep:
+        with closing(connect(database, name="upkeep", autocommit=True)) as connection:
+            return metrics.upkeep(connection, datetime.now(UTC))
+
+    ask(database, "SELECT watcher_add_partition('metrics', '2020-01-01 00:00+00')")
+    with closing(connect(database, name="psql")) as other, ThreadPoolExecutor() as threads:
+        other.cursor().execute("LOCK TABLE endpoints")  # the first fold asks for its size, amid its look at the days
+        fold_of = threads.submit(fold_on)
+        eventually(lambda: waiting(database) == {"fold"})
+        upkeep_of = threads.submit(keep_up)
+        eventually(lambda: upkeep_of.done() or waiting(database) == {"fold", "upkeep"})
+        other.rollback()
+        assert fold_of.result(30) and upkeep_of.result(30).expired == ("metrics_20200101",)
 
 
 def test_a_fold_that_is_stopped_goes_on_where_it_ended(connection: Connection) -> None:

@@ -259,7 +259,7 @@ def test_a_worker_sees_when_the_database_is_another_one(
     worker = start(dsn)
     eventually(lambda: worker.last().get("endpoints") == 1, 30)
     with embedded.serve(prepared_dir, lambda line: None):
-        assert worker.process.wait(60) == 1
+        assert worker.process.wait(60) == 4  # by which the supervisor knows
         assert "the database is another one than" in worker.end()[1]
         assert not lines(tmp_path)
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import psycopg2
 import pytest
 from green_process import run_green
+from statements import execute
 
 from watcher.errors import DatabaseError, DatabaseUnavailable, OtherDatabase
-from watcher.store import embedded, migrations, postgres_binaries
+from watcher.models import Endpoint, Result, Status
+from watcher.store import embedded, metrics, migrations, postgres_binaries
 from watcher.store.connection import (
     close,
     connect,
@@ -26,6 +28,7 @@ from watcher.store.connection import (
 )
 
 SECRET = "geheim/&?= '\\"
+DAY = "SELECT FROM pg_class WHERE relname = 'metrics_20260310'"
 HBA = "local all locked scram-sha-256\nlocal all barred reject\nlocal all all trust\n"
 
 
@@ -162,6 +165,31 @@ def test_a_database_that_is_another_one_is_refused(database: str, empty_database
     migrations.migrate(empty_database)
     with pytest.raises(OtherDatabase, match="^the database .* is another one than before$"):
         connect(empty_database, name="test", database=own)
+
+
+def test_a_database_that_is_being_restored_has_no_id_yet(database: str) -> None:
+    with contextlib.closing(connect(database, name="test")) as connection:
+        own = identity(connection)
+        execute(connection, "DELETE FROM watcher_database")
+        with pytest.raises(DatabaseUnavailable, match="watcher_database has no row; is a backup being restored"):
+            identity(connection)
+    with pytest.raises(DatabaseUnavailable):
+        connect(database, name="test", database=own)
+
+
+def test_a_batch_for_another_database_is_not_stored(database: str) -> None:
+    batch = [metrics.encode([Result(Endpoint(id=1, name="a", url="http://a/"), 1_773_144_000_000_000, Status.UP)])]
+    with contextlib.closing(connect(database, name="test")) as connection:
+        own = identity(connection)
+        with pytest.raises(OtherDatabase):
+            metrics.store(connection, batch, 1, database="0f7c4a0e-8d0b-4a44-9a4e-3c1c3c5f8f11")
+        assert not execute(connection, DAY), "nor is its day made"
+        execute(connection, "DELETE FROM watcher_database")  # as it is amid a restore
+        with pytest.raises(DatabaseUnavailable):
+            metrics.store(connection, batch, 1, database=own)
+        assert execute(connection, "SELECT count(*) FROM metrics") == [(0,)]
+        execute(connection, "INSERT INTO watcher_database (id) VALUES (%s)", own)
+        assert metrics.store(connection, batch, 1, database=own) == 1
 
 
 def test_what_was_restored_from_a_dump_is_the_same_database(

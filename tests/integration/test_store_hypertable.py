@@ -25,6 +25,7 @@ def make_database() -> Iterator[str]:
     """Give the DSN of a migrated database on that server."""
     with timescale_server.fresh("watcher_test_hypertable") as dsn:
         migrations.migrate(dsn)
+        timescale_server.compress_no_more(dsn)
         yield dsn
 
 
@@ -50,12 +51,6 @@ def encoded(days: range, apart_us: int = 1) -> list[metrics.Literals]:
     ]
 
 
-def need(connection: Connection, licence: str) -> None:
-    """Skip the test on a server with the other licence: it cannot be changed in a session."""
-    if execute(connection, "SHOW timescaledb.license") != [(licence,)]:
-        pytest.skip(f"needs a server with timescaledb.license = {licence}")
-
-
 def count(connection: Connection) -> int:
     """Count the rows."""
     return execute(connection, "SELECT count(*) FROM metrics")[0][0]
@@ -69,7 +64,7 @@ def test_the_extension_is_enabled_and_metrics_is_a_hypertable(hypertable: str, c
 
 
 def test_a_batch_stored_again_changes_nothing_even_where_it_was_compressed(connection: Connection) -> None:
-    need(connection, "timescale")
+    timescale_server.need(connection.dsn, "timescale")
     slices = encoded(range(6))
     assert metrics.store(connection, slices, 1) == 600
     assert timescale_server.compress(connection.dsn)
@@ -79,7 +74,7 @@ def test_a_batch_stored_again_changes_nothing_even_where_it_was_compressed(conne
 
 
 def test_upkeep_asks_timescaledb_to_drop_old_chunks(connection: Connection) -> None:
-    need(connection, "timescale")
+    timescale_server.need(connection.dsn, "timescale")
     metrics.store(connection, encoded(range(6)), 1)
     assert metrics.upkeep(connection, NOW, keep_days=3) == metrics.Upkeep()
     query = "SELECT config ->> 'drop_after' FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'"
@@ -97,7 +92,7 @@ def test_upkeep_asks_timescaledb_to_drop_old_chunks(connection: Connection) -> N
 
 
 def test_upkeep_drops_old_chunks_itself_under_the_apache_licence(connection: Connection) -> None:
-    need(connection, "apache")
+    timescale_server.need(connection.dsn, "apache")
     metrics.store(connection, encoded(range(6)), 1)
     assert metrics.store(connection, encoded(range(6)), 1) == 0
     assert len(metrics.upkeep(connection, NOW, keep_days=2).expired) == 3

@@ -350,14 +350,15 @@ def test_a_day_that_was_detached_but_not_dropped_is_dropped(connection: Connecti
     assert metrics.upkeep(keeper, NOW, keep_days=1).expired == ("metrics_20260228",)
 
 
-def test_only_one_agent_expires_at_a_time(connection: Connection, keeper: Connection) -> None:
+def test_agents_expire_in_turn(connection: Connection, keeper: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partitions, "_TURN_TIMEOUT", "100ms")
     metrics.store(connection, [metrics.encode([result(-10 * 86_400_000_000)])], 1)
-    metrics.upkeep(keeper, NOW)
-    execute(connection, "SELECT pg_advisory_lock(1463899203, 2)")  # another agent's
-    assert metrics.upkeep(keeper, NOW, keep_days=1) == metrics.Upkeep()
-    execute(connection, "SELECT pg_advisory_unlock(1463899203, 2)")
+    execute(connection, "SELECT pg_advisory_lock(1463899203, 4)")  # another agent's
+    with pytest.raises(DatabaseUnavailable, match="lock timeout"):
+        metrics.upkeep(keeper, NOW, keep_days=1)
+    execute(connection, "SELECT pg_advisory_unlock(1463899203, 4)")
     assert metrics.upkeep(keeper, NOW, keep_days=1).expired == ("metrics_20260228",)
-    assert execute(connection, "SELECT pg_try_advisory_lock(1463899203, 2)") == [(True,)]  # given back
+    assert not execute(keeper, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
 
 
 def test_writers_go_on_while_a_day_is_added_or_dropped(connection: Connection, keeper: Connection) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import timescale_server
-from statements import ask
+from statements import ask, waiting
 
 from watcher.errors import DatabaseError
 from watcher.models import Endpoint, Result, Status
@@ -168,6 +169,22 @@ def test_one_that_was_cut_short_goes_on(plain: str) -> None:
     fold(plain)
     assert ask(plain, "SELECT sum(up) FROM availability_daily") == [((DAYS + 1) * ROWS,)]
     assert ask(plain, "SELECT sum(up) FROM availability_hourly") == [((DAYS + 1) * ROWS,)]
+
+
+@timescale_server.needed
+def test_a_chunk_that_somebody_else_compresses_at_the_time_is_done(plain: str, eventually: Callable[..., Any]) -> None:
+    timescale_server.need(plain, "timescale")
+    cut_short(plain, 3)
+    timescale_server.compress_no_more(plain)  # another session takes the part of the job
+    assert store(plain, range(5, 6), agent_id=2) == ROWS
+    with closing(connect(plain, name="job")) as job, ThreadPoolExecutor() as threads:
+        job.cursor().execute("SELECT compress_chunk(show_chunks('metrics', older_than => INTERVAL '4 days'))")
+        moved = threads.submit(to_timescale.to_timescale, plain)
+        eventually(lambda: moved.done() or waiting(plain) == {"watcher to timescale"})
+        job.commit()
+        assert moved.result(60).days == DAYS - 3
+    assert ask(plain, "SELECT count(*) FROM metrics") == [((DAYS + 1) * ROWS,)]
+    assert kept_as(plain).compressed.parts >= 3
 
 
 @timescale_server.needed

@@ -105,6 +105,14 @@ def test_a_handshake_that_fails_is_tls(check, script) -> None:
         assert check(f"https://127.0.0.1:{port}/").reason is Reason.TLS
 
 
+@pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"<html>\r\n", b"220 mail.test ESMTP\r\n"])
+def test_a_server_without_tls_is_told_in_plain_words(check, said: bytes) -> None:
+    with scripted(lambda client: client.recv(65536) and client.sendall(said)) as port:
+        result = check(f"https://127.0.0.1:{port}/")
+    assert result.reason is Reason.TLS
+    assert result.detail == "the server probably does not speak TLS on this port (wrong version number)"
+
+
 def test_a_handshake_that_stalls_times_out_there(check) -> None:
     with scripted(silent) as port:
         result = check(f"https://127.0.0.1:{port}/", timeout_s=0.3)

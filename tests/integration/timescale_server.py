@@ -31,9 +31,21 @@ def fresh(name: str) -> Iterator[str]:
             cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def need(dsn: str, licence: str) -> None:
+    """Skip the test on a server with the other licence: it cannot be changed in a session."""
+    if ask(dsn, "SHOW timescaledb.license") != [(licence,)]:
+        pytest.skip(f"needs a server with timescaledb.license = {licence}")
+
+
 def compresses(dsn: str) -> bool:
     """Tell whether the edition of a database can compress."""
     return ask(dsn, "SHOW timescaledb.license") == [("timescale",)]
+
+
+def compress_no_more(dsn: str) -> None:
+    """Take the job away that compresses: it begins at once, and gets in the way of who compresses or drops a chunk."""
+    if compresses(dsn):
+        ask(dsn, "SELECT remove_compression_policy('metrics')")
 
 
 def compress(dsn: str) -> int:

@@ -4,6 +4,7 @@ import gevent
 from test_turnstile import compute
 
 from watcher import roster
+from watcher.breath import next_turn
 
 ROWS = 200
 ROW_S = 0.001
@@ -18,7 +19,7 @@ def others_turns(turn_s: float) -> int:
         while True:
             compute(turn_s)
             turns += 1
-            gevent.sleep(0)
+            next_turn()
 
     other = gevent.spawn(check)
     try:

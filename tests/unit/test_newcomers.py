@@ -44,6 +44,34 @@ def test_the_load_of_a_crowd_is_no_measure_until_its_first_checks_are_over() -> 
     assert all(settled[14:])
 
 
+def test_what_a_crowd_left_waiting_is_no_measure_until_it_is_worked_off() -> None:
+    newcomers = Newcomers()
+    for _ in range(2000):
+        newcomers.first_us(0, MINUTE_US)
+    settled = [newcomers.settled(second * SECOND_US, max(0, 10_000 - 400 * second)) for second in range(1, 35)]
+    assert settled.index(True) == 25  # second 26: nothing waits since the one before
+    assert all(newcomers.settled(second * SECOND_US, 10_000 - 100 * second) for second in range(35, 60))
+
+
+def test_a_worker_that_stays_behind_has_more_than_it_can_do() -> None:
+    newcomers = Newcomers()
+    for _ in range(2000):
+        newcomers.first_us(0, MINUTE_US)
+    settled = [newcomers.settled(second * SECOND_US, 10_000) for second in range(1, 90)]
+    assert settled.index(True) == 14
+    assert all(settled[14:])
+
+
+def test_what_is_worked_off_for_long_is_no_exception() -> None:
+    newcomers = Newcomers()
+    for _ in range(2000):
+        newcomers.first_us(0, MINUTE_US)
+    waiting = 1_000_000.0
+    settled = [newcomers.settled(second * SECOND_US, int(waiting := waiting * 0.95)) for second in range(1, 90)]
+    assert settled.index(True) == 14 + 30 - 1
+    assert all(settled[14 + 30 :])
+
+
 def test_a_few_newcomers_change_nothing() -> None:
     newcomers = Newcomers()
     for _ in range(100):

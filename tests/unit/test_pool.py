@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gevent
 from gevent.event import Event
+from test_turnstile import compute
 
-from watcher.pool import Pool
+from watcher.breath import next_turn
+from watcher.pool import BEGIN_NS, Pool
 
 
 def test_it_does_every_job_with_at_most_its_size_at_once() -> None:
@@ -37,7 +39,7 @@ def test_jobs_that_wait_are_done_oldest_first() -> None:
     pool = Pool(1, work)
     for number in range(4):
         pool.submit((number,))
-    gevent.sleep(0)
+    next_turn()
     assert (pool.busy, len(pool.ready)) == (1, 3)
     gate.set()
     assert pool.join(10)
@@ -60,3 +62,22 @@ def test_join_says_when_something_is_left() -> None:
     assert not pool.join(0.01)
     gate.set()
     assert pool.join(10)
+
+
+def test_a_pool_that_is_busy_leaves_turns_short_for_others() -> None:
+    begun = 0
+
+    def work() -> None:
+        nonlocal begun
+        begun += 1
+        compute(0.001)
+        next_turn()
+
+    pool = Pool(1000, work)
+    for _ in range(1000):
+        pool.submit(())
+    for _ in range(10):
+        next_turn()
+    assert 10 <= begun <= 10 * (BEGIN_NS / 1_000_000 + 1)
+    assert pool.join(30)
+    assert begun == 1000

@@ -36,7 +36,7 @@ class Database:
             raise DatabaseUnavailable("connection refused")
         return self
 
-    def store(self, _: object, slices: list[tuple[str, ...]], __: int, pause) -> None:
+    def store(self, _: object, slices: list[tuple[str, ...]], __: int, pause, ___: str) -> None:
         """Store a batch, or do not."""
         if self.way == "hangs":
             gevent.sleep(60)

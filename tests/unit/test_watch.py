@@ -9,6 +9,7 @@ import pytest
 from gevent.event import Event
 
 from watcher import Endpoint, Status
+from watcher.breath import next_turn
 from watcher.errors import ProbeError
 from watcher.hearing import Hearing
 from watcher.ledger import Ledger
@@ -53,14 +54,14 @@ class Bench:
         while self.time_us < time_us:
             self.time_us = min(time_us, self.time_us + S // 10)
             self.watch.serve()
-            gevent.sleep(0)
+            next_turn()
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Let the watch run, its clock standing still, until a condition holds."""
         with gevent.Timeout(10):
             while not condition():
                 self.watch.serve()
-                gevent.sleep(0)
+                next_turn()
 
 
 @pytest.fixture
@@ -240,7 +241,7 @@ def test_after_a_sleep_there_is_no_burst(bench: Bench) -> None:
     before, checks = len(bench.kept), bench.watch.counts.checks
     bench.time_us += 1800 * S
     bench.watch.serve()
-    gevent.sleep(0)
+    next_turn()
     rows = bench.kept[before:]
     assert {row.reason for row in rows if row.status is Status.MISSED} == {Reason.SUSPENDED}
     assert bench.watch.counts.checks - checks <= 1.3 * 1000 / 60 * BURST_US / S + 1
@@ -255,7 +256,7 @@ def test_a_clock_set_forward_gives_rows_for_the_times_that_it_leapt_over_and_no_
     before, checks = len(bench.kept), bench.watch.counts.checks
     bench.stepped_us = 3600 * S
     bench.watch.serve()
-    gevent.sleep(0)
+    next_turn()
     leapt = bench.kept[before:]
     assert {(row.status, row.reason) for row in leapt} == {(Status.MISSED, Reason.SUSPENDED)}
     assert {row.endpoint.id for row in leapt} == set(range(1, 101))

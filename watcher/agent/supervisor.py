@@ -20,7 +20,7 @@ from watcher.agent.child import Child, Limits
 from watcher.agent.chores import Chores
 from watcher.agent.reaper import Reaper
 from watcher.agent.signals import Signals
-from watcher.errors import BOOT_FAILED, WatcherError
+from watcher.errors import BOOT_FAILED, OTHER_DATABASE, WatcherError
 
 TICK_S = 0.5
 TEXTS_A_SECOND = 200  # of a worker's log; more is a flood
@@ -38,7 +38,7 @@ class Duties(Protocol):
         """Make everything ready and give the workers' jobs, one each; what it raises ends the run."""
 
     def reload(self) -> None:
-        """Answer a SIGHUP."""
+        """Answer a SIGHUP, or that a worker met another database."""
 
     def ensure(self) -> None:
         """Keep alive what the workers need; called each second."""
@@ -149,7 +149,11 @@ class Supervisor:
             if self._duties.terminal_gone():
                 self._stop("the terminal is gone")
             else:
-                self._reload_again = not self._chores.add("reload", self._duties.reload)
+                self._reload()
+
+    def _reload(self) -> None:
+        """Have a reload made, after one that is at work."""
+        self._reload_again = not self._chores.add("reload", self._duties.reload)
 
     def _read(self, key: selectors.SelectorKey) -> bool:
         """Take in what a worker's pipe holds; False when that is nothing."""
@@ -182,7 +186,7 @@ class Supervisor:
                 self._said[name] = str(error)
                 self._duties.say(f"{name}: {error if isinstance(error, WatcherError) else repr(error)}")
             if name == "reload" and self._reload_again:
-                self._reload_again = not self._chores.add("reload", self._duties.reload)
+                self._reload()
 
     def _prepared(self, jobs: Sequence[Mapping[str, Any]] | None, error: Exception | None) -> None:
         if self._stopping_at is not None:
@@ -236,6 +240,8 @@ class Supervisor:
             self._fail(WatcherError(f"worker {child.index} cannot start; the lines above say why"))
         else:
             self._duties.say(f"{who}{lost}; a new one starts in {delay_s:g} s")
+            if code == OTHER_DATABASE:  # in which the endpoints of the file may not be
+                self._reload()
 
     def _kill(self, child: Child, why: str) -> None:
         if not child.killed:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 from watcher import config
 from watcher.config.documents import Document, Documents
 from watcher.config.options import OptionTypes
-from watcher.errors import ConfigError, printable
+from watcher.errors import ConfigError, UsageError, printable
 
 
 _DISABLED = "watcher.commands.configured.disabled"
@@ -66,3 +67,16 @@ def disabled(names: Iterable[str] = ()) -> tuple[str, ...]:
 def say(line: str) -> None:
     """Tell the user what is no result."""
     click.echo(f"watcher: {printable(line)}", err=True)
+
+
+def say_progress(line: str) -> None:
+    """Say it where somebody waits: what a program reads shall not be preceded by it."""
+    if sys.stderr.isatty():
+        say(line)
+
+
+def labelled(given: Sequence[str]) -> dict[str, str]:
+    """Give the labels that `--label KEY=VALUE` names."""
+    if wrong := next((label for label in given if "=" not in label), None):
+        raise UsageError(f'--label "{wrong}" is not KEY=VALUE')
+    return dict(label.split("=", 1) for label in given)

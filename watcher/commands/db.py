@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from watcher.commands import db_roles, db_seal, db_status
-from watcher.commands.configured import configured, read, say
+from watcher.commands.configured import configured, read, say, say_progress
 from watcher.config.references import masked
 
 SECOND_S = 1.0
@@ -69,7 +69,7 @@ def psql(path: Path | None, arguments: Sequence[str]) -> int:
             return _without_psql(dsn, arguments)
         sys.stdout.flush()
         os.execve(program, [str(program), *arguments], environment(dsn))
-    with embedded.serve(settings.agent.data_dir, db_status.say_progress) as server:
+    with embedded.serve(settings.agent.data_dir, say_progress) as server:
         if program is None:
             return _without_psql(server.dsn, arguments)
         environ = embedded_environment(server.dsn, server.programs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from watcher.commands.configured import configured, read, say
+from watcher.commands.configured import configured, read, say_progress
 from watcher.screen import figures
 from watcher.spool import SUFFIX, rows_of, written_at
 
@@ -35,12 +34,6 @@ def command(path: Path | None, as_json: bool) -> None:
     found |= {"database": place(dsn).removeprefix("the database "), "embedded": settings.database.dsn is None}
     found["spool"] = _spool(settings.agent.data_dir / "spool")
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_described(found)))
-
-
-def say_progress(line: str) -> None:
-    """Say it where somebody waits: what a program reads shall not be preceded by it."""
-    if sys.stderr.isatty():
-        say(line)
 
 
 def _spool(directory: Path) -> dict[str, Any]:

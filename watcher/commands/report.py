@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -13,7 +13,7 @@ from typing import Any
 import click
 import msgspec
 
-from watcher.commands.configured import configured, read, say
+from watcher.commands.configured import configured, labelled, read, say_progress
 from watcher.config import references
 from watcher.errors import UsageError
 from watcher.store import report_period
@@ -47,10 +47,11 @@ def command(
     from watcher.store import report, serving
     from watcher.store.connection import connect
 
+    gc.disable()  # a short life: of the ten thousands of rows that come none is garbage before its end
     now = datetime.now(UTC)
     end = _moment("--until", until, now) if until else None
-    wanted = report.Wanted(_moment("--since", since, now), end, tuple(names), _labels(labels), removed)
-    with serving(read(path)[0], _say_progress) as dsn, closing(connect(dsn, name="watcher report")) as connection:
+    wanted = report.Wanted(_moment("--since", since, now), end, tuple(names), labelled(labels), removed)
+    with serving(read(path)[0], say_progress) as dsn, closing(connect(dsn, name="watcher report")) as connection:
         found = report.read(connection, wanted)
         _require(names, [line.name for line in found.endpoints])
         picture = report.picture(found, limit or SHOWN.get(kind))
@@ -66,21 +67,9 @@ def _moment(option: str, text: str, now: datetime) -> datetime:
         raise UsageError(f'{option} "{text}" is no time; write 30d, 6h, 2026-03-01 or 2026-03-01T12:00Z') from None
 
 
-def _labels(given: Sequence[str]) -> dict[str, str]:
-    if wrong := next((label for label in given if "=" not in label), None):
-        raise UsageError(f'--label "{wrong}" is not KEY=VALUE')
-    return dict(label.split("=", 1) for label in given)
-
-
 def _require(names: Sequence[str], found: Sequence[str]) -> None:
     if missing := [name for name in names if name not in found]:
         raise UsageError(f'there is no endpoint "{missing[0]}", or without that label; see `watcher endpoints list`')
-
-
-def _say_progress(line: str) -> None:
-    """Say it where somebody waits, not into what a program reads."""
-    if sys.stderr.isatty():
-        say(line)
 
 
 def _table(picture: Any) -> Iterator[str]:
@@ -108,33 +97,11 @@ def _mask(lines: Sequence[Any]) -> None:
 
 
 def _csv(picture: Any) -> Iterator[str]:
-    """Give a line an endpoint, with what `--format json` has; labels as JSON."""
+    """Give a line an endpoint, with what `--format json` has."""
+    from watcher.commands import sheet
+
     _mask(picture.report.endpoints)
-    written: list[str] = []
-    writer = csv.writer(_Into(written.append))
-    fields = type(picture.report.total).__struct_fields__
-    writer.writerow(fields)
-    for line in picture.report.endpoints:
-        row = msgspec.structs.asdict(line)
-        row["labels"] = msgspec.json.encode(row["labels"]).decode()
-        writer.writerow(_cell(row[name]) for name in fields)
-    yield from written
-
-
-def _cell(value: Any) -> Any:
-    """Give a value as spreadsheets may have it: a text that begins like a formula is one to them."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return round(value, 9) if isinstance(value, float) else value
-
-
-class _Into:
-    """A file to the module csv, which wants one."""
-
-    def __init__(self, write: Callable[[str], Any]) -> None:
-        self.write = write
+    return sheet.lines(type(picture.report.total), picture.report.endpoints)
 
 
 _WRITERS: Mapping[str, Callable[..., Iterator[str]]] = {"table": _table, "html": _html, "json": _json, "csv": _csv}

@@ -22,10 +22,8 @@ ROWS = (0.9, 0.99)  # below the first a share is red, below the second yellow
 def drawn(picture: Picture) -> str:
     """Draw it."""
     report, count = picture.report, picture.count
-    written, terminal = StringIO(), sys.stdout.isatty()
-    console = Console(
-        file=written, force_terminal=terminal, width=None if terminal else PIPE_COLUMNS, highlight=False, soft_wrap=True
-    )
+    written = StringIO()
+    console = paper(written)
     console.print(f"{_moment(report.since)} to {_moment(report.until)}, {figures.counted(count, 'endpoint')}")
     console.print(_summary(report.total))
     if not report.endpoints:
@@ -42,6 +40,13 @@ def drawn(picture: Picture) -> str:
     slow = [f"{figures.name(line.name)} {figures.duration(line.latency_p95_us)}" for line in picture.slowest]
     console.print(f"slowest by p95: {', '.join(slow) or '-'}", markup=False)
     return written.getvalue()
+
+
+def paper(written: StringIO) -> Console:
+    """Give a console that writes there what standard output can show."""
+    terminal = sys.stdout.isatty()
+    width = None if terminal else PIPE_COLUMNS
+    return Console(file=written, force_terminal=terminal, width=width, highlight=False, soft_wrap=True)
 
 
 def _summary(line: Line) -> str:

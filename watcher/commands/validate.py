@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -54,23 +54,24 @@ def command(path: Path, as_json: bool, no_plugin: tuple[str, ...]) -> int:
 def _unusable(loaded: Config, plugins: registry.Plugins, types: OptionTypes) -> Iterator[str]:
     """Give what only a plan shows, once for all endpoints with the same options of which the same is to be said."""
     same: dict[tuple[int, str], list[EndpointSpec]] = {}
-    for specs in _alike(loaded):
+    for specs in _alike([*loaded.endpoints, *loaded.faulty]):
         plan = compile_plan(config.endpoint(specs[0], types), plugins)
         if isinstance(plan.prober, Unusable):
-            same.setdefault((id(specs[0].options), plan.prober.why), []).extend(specs)
+            for why in plan.prober.faults:
+                same.setdefault((id(specs[0].options), why), []).extend(specs)
         plan.close()
     for (_, why), (first, *others) in same.items():
         more = f" (and {figures.counted(len(others), 'more endpoint')} with these options)" if others else ""
         yield f"{loaded.settings.path}: {label({'name': first.name})}: {why}{more}"
 
 
-def _alike(loaded: Config) -> Iterator[list[EndpointSpec]]:
+def _alike(found: Sequence[EndpointSpec]) -> Iterator[list[EndpointSpec]]:
     """Give the endpoints in groups of which one plan shows what there is to see: of a small file each alone."""
-    if len(loaded.endpoints) <= COMPILED_MOST:
-        yield from ([spec] for spec in loaded.endpoints)
+    if len(found) <= COMPILED_MOST:
+        yield from ([spec] for spec in found)
         return
     alike: dict[Hashable, list[EndpointSpec]] = {}
-    for spec in loaded.endpoints:
+    for spec in found:
         alike.setdefault((id(spec.options), _shape(spec.url)), []).append(spec)  # equal options are one object
     yield from alike.values()
 

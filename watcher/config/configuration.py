@@ -15,9 +15,10 @@ import msgspec
 from watcher.config import documents, sealing, settings
 from watcher.config.conversion import Note, Report
 from watcher.config.documents import Document, Documents
-from watcher.config.options import OptionTypes
+from watcher.config.options import OptionTypes, root
 from watcher.config.parts import SettingsTypes
 from watcher.config.settings import Settings
+from watcher.config.shapes import FILE_SUFFIX
 from watcher.config.spec import EndpointSpec, Grammar, label
 from watcher.errors import ConfigError
 from watcher.models import Endpoint
@@ -28,10 +29,11 @@ OWN_SECRETS = frozenset({"WATCHER_DATABASE_DSN", "WATCHER_SECRET_KEY"})
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration without mistakes."""
+    """A configuration without mistakes; `faulty` are endpoints with some, less the keys that these are in."""
 
     settings: Settings
     endpoints: tuple[EndpointSpec, ...]
+    faulty: tuple[EndpointSpec, ...] = ()
 
 
 def load(path: Path | Documents, option_types: Types, settings_types: SettingsTypes | None = None) -> Config:
@@ -83,7 +85,7 @@ def judged(
         plugins=plugins,
         plugin_tables=tables,
     )
-    return Config(settings=found, endpoints=tuple(reading.specs)), problems
+    return Config(settings=found, endpoints=tuple(reading.specs), faulty=tuple(reading.faulty)), problems
 
 
 def read(path: Path) -> Documents:
@@ -199,6 +201,7 @@ class _Reading:
 
     def __init__(self, grammar: Grammar, source: str, problems: list[str]) -> None:
         self.specs: list[EndpointSpec] = []
+        self.faulty: list[EndpointSpec] = []
         self._grammar = grammar
         self._source = source
         self._problems = problems
@@ -236,10 +239,18 @@ class _Reading:
             spec = self._grammar.spec(table, defaults, note, directory, self._source)
             if not note.keys:
                 self.specs.append(spec)
+            elif "url" not in note.keys:
+                self.faulty.append(self._less(spec, note.keys))
             here = (place, number, document)
             first = self._places.setdefault(spec.name, here)
             if first is not here and spec.name:
                 report("name", f"is used twice, by {_spot(first)} and {_spot(here)}; give one of them another name")
+
+    def _less(self, spec: EndpointSpec, keys: Iterable[str]) -> EndpointSpec:
+        """Give a spec without the options that these keys are in, equal ones as one object."""
+        wrong = {root(key).removesuffix(FILE_SUFFIX) for key in keys}
+        right = {key: value for key, value in spec.options.items() if key.removesuffix(FILE_SUFFIX) not in wrong}
+        return msgspec.structs.replace(spec, options=self._grammar.types.shared("options", right, lambda: right))
 
 
 def _spot(place: tuple[str, int, Document | None]) -> str:

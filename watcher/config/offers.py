@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 
@@ -78,6 +77,8 @@ def _newest(former: dict[str, Offer], now: dict[str, Offer]) -> dict[str, Offer]
 
 
 def _gone(offer: Offer) -> str:
+    from importlib import metadata  # slow to import, and seldom needed
+
     was = f"was offered by {offer.distribution} {offer.version}"
     try:
         there = metadata.version(offer.distribution)

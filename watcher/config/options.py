@@ -91,7 +91,7 @@ class OptionTypes(dict[str, tuple[Any, str]]):
                 note(key, text)
 
         for key, value in table.items():
-            if key in self and any(_root(place) == key for place in unresolved):
+            if key in self and any(root(place) == key for place in unresolved):
                 conversion.diagnose(value, self._types[key], key, report, lax=True)
             else:
                 self._value(key, value, False, report)
@@ -204,7 +204,8 @@ class OptionTypes(dict[str, tuple[Any, str]]):
         return conversion.masked(dict(raw), self._types)
 
 
-def _root(key: str) -> str:
+def root(key: str) -> str:
+    """Give the option that a key such as `tls.ca` or `status[1]` is within."""
     return key.partition(".")[0].partition("[")[0]
 
 

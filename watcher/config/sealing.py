@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -149,6 +148,8 @@ class Keyring:
 
     def _make(self) -> None:
         """Make the file with a new key; whoever comes second finds that of the first."""
+        import tempfile  # slow to import, and seldom needed
+
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle, new = tempfile.mkstemp(dir=self._path.parent, prefix=f".{FILE}.")  # for its owner alone to read

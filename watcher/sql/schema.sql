@@ -24,7 +24,8 @@ SELECT coalesce(max(level), 0) FROM watcher_migrations;
 INSERT INTO watcher_migrations (level, name) VALUES (%(level)s, %(name)s);
 
 -- name: identity
-SELECT coalesce((SELECT id::text FROM watcher_database), '');
+-- No row where a backup is being restored that has not come that far.
+SELECT id::text FROM watcher_database;
 
 -- name: storage
 -- How metrics is kept. What was chosen at first stays, whatever is installed later.

@@ -29,10 +29,10 @@ def database(settings: Settings, say: Callable[[str], None]) -> Iterator[str]:
 @contextmanager
 def serving(settings: Settings, say: Callable[[str], None]) -> Iterator[str]:
     """Give that DSN with the database as it is, not even connected to."""
-    from watcher.store import embedded
-
     if settings.database.dsn is not None:
         yield settings.database.dsn
         return
+    from watcher.store import embedded
+
     with embedded.serve(settings.agent.data_dir, say) as server:
         yield server.dsn

@@ -53,7 +53,7 @@ def connect(
 
     Raises:
         DatabaseUnavailable: no answer now; trying again may help.
-        OtherDatabase: it is another one than `database`.
+        OtherDatabase: as `require_identity`.
         DatabaseError: refused (password, database, version); trying again helps only after a change.
     """
     parameters = parsed(dsn)
@@ -63,8 +63,9 @@ def connect(
         raise _refusal(str(error), parameters) from error
     try:
         require_version(connection.server_version, place(dsn))
-        if database and identity(connection) != database:
-            raise OtherDatabase(f"{place(dsn)} is another one than before")
+        if database:
+            with transaction(connection) as cursor:
+                require_identity(cursor, database)
     except BaseException:
         connection.close()
         raise
@@ -76,8 +77,26 @@ def connect(
 def identity(connection: extensions.connection) -> str:
     """Tell which database it is, whatever its address."""
     with transaction(connection) as cursor:
-        cursor.execute(queries("schema")["identity"])
-        return cursor.fetchone()[0]
+        return _identity(cursor)
+
+
+def require_identity(cursor: extensions.cursor, database: str) -> None:
+    """Refuse a database that has not this `identity`, if one is given; at the end of a transaction, for all of it.
+
+    Raises:
+        OtherDatabase: it has another.
+        DatabaseUnavailable: it has none yet.
+    """
+    if database and _identity(cursor) != database:
+        raise OtherDatabase(f"{place(cursor.connection.dsn)} is another one than before")
+
+
+def _identity(cursor: extensions.cursor) -> str:
+    cursor.execute(queries("schema")["identity"])
+    if row := cursor.fetchone():
+        return row[0]
+    where = place(cursor.connection.dsn)
+    raise DatabaseUnavailable(f"{where}: watcher_database has no row; is a backup being restored there?")
 
 
 def _decoded(text: str) -> Any:

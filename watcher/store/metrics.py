@@ -15,7 +15,7 @@ from psycopg2 import errors, extensions
 
 from watcher.errors import DatabaseError, DatabaseUnavailable, Unstorable
 from watcher.models import Reason, Result, Status
-from watcher.store.connection import meaning, raw_transaction, transaction
+from watcher.store.connection import meaning, raw_transaction, require_identity, transaction
 from watcher.store.partitions import Upkeep, add_days, upkeep
 from watcher.store.queries import queries
 
@@ -80,13 +80,16 @@ def store(
     slices: Sequence[Literals],
     agent_id: int,
     pause: Callable[[], None] = lambda: None,
+    database: str = "",
 ) -> int:
     """Store encoded slices in one transaction and give the number of rows that are new.
 
     Rows that are there already (same endpoint, agent and time) change nothing, so a batch whose fate is unknown may be
-    stored again. `pause` is called between slices: a worker gives the hub its turn there.
+    stored again. `pause` is called between slices: a worker gives the hub its turn there. `database` is the one that
+    they are for, by its `store.connection.identity`, if that is known.
 
     Raises:
+        OtherDatabase: nothing was stored; it is not that one.
         DatabaseUnavailable: nothing was stored as far as is known; trying again may help.
         Unstorable: nothing was stored; it is about these rows.
         DatabaseError: nothing was stored; trying again helps only after a change.
@@ -94,9 +97,9 @@ def store(
     try:
         query = queries("metrics")["insert"]
         try:
-            return _insert(connection, query, slices, agent_id, pause)
+            return _insert(connection, query, slices, agent_id, pause, database=database)
         except _UNIQUE_VIOLATION:  # rare; to have the server look first would cost it a fifth more, each time
-            return _insert(connection, query + _BUT_KNOWN, slices, agent_id, pause)
+            return _insert(connection, query + _BUT_KNOWN, slices, agent_id, pause, database=database)
     except psycopg2.Error as error:
         told = meaning(error, connection.dsn)
         about_rows = not isinstance(told, DatabaseUnavailable) and (error.pgcode or "")[:2] not in _NOT_THE_ROWS
@@ -136,16 +139,23 @@ def fits(slices: Sequence[Literals]) -> bool:
     return all(len(literals) == COLUMNS for literals in slices)
 
 
-def _insert(connection: extensions.connection, query: str, slices: Sequence[Literals], *others: Any) -> int:
+def _insert(
+    connection: extensions.connection, query: str, slices: Sequence[Literals], *others: Any, database: str
+) -> int:
     try:
-        return _insert_slices(connection, query, slices, *others)
+        return _insert_slices(connection, query, slices, *others, database)
     except _CHECK_VIOLATION:  # a day without partition: replayed late, or upkeep is behind
-        add_days(connection, _days(connection, slices))
-        return _insert_slices(connection, query, slices, *others)
+        add_days(connection, _days(connection, slices, database))
+        return _insert_slices(connection, query, slices, *others, database)
 
 
 def _insert_slices(
-    connection: extensions.connection, query: str, slices: Sequence[Literals], agent_id: int, pause: Callable[[], None]
+    connection: extensions.connection,
+    query: str,
+    slices: Sequence[Literals],
+    agent_id: int,
+    pause: Callable[[], None],
+    database: str,
 ) -> int:
     stored = 0
     with raw_transaction(connection) as cursor:
@@ -153,15 +163,18 @@ def _insert_slices(
             cursor.execute(query, (agent_id, *literals))
             stored += cursor.rowcount
             pause()
+        # After the rows: DROP SCHEMA takes its locks in the same order, that of the tables' making.
+        require_identity(cursor, database)
     return stored
 
 
-def _days(connection: extensions.connection, slices: Iterable[Literals]) -> set[Any]:
+def _days(connection: extensions.connection, slices: Iterable[Literals], database: str) -> set[Any]:
     days = set()
     with raw_transaction(connection) as cursor:
         for literals in slices:
             cursor.execute(queries("metrics")["days"], {"times": literals[1]})
             days.update(day for (day,) in cursor)
+        require_identity(cursor, database)  # no day is made in another, which may be at its migrations
     return days
 
 

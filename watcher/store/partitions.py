@@ -20,6 +20,7 @@ AHEAD_DAYS = 3  # a night without a database must not find the next day without 
 
 CLOCK_OFF_MOST_S = 300.0  # between the agent and the server, for either to say what is old
 
+_TURN_TIMEOUT = "60s"  # a fold takes its budget of 20 s and ends with a transaction; nobody queues behind us for that
 _LOCK_TIMEOUT = "15s"
 _CONCURRENT_DETACH = 140000  # PostgreSQL 14
 _NAME = re.compile(r"metrics_(\d{4})(\d{2})(\d{2})")
@@ -57,9 +58,11 @@ def upkeep(connection: extensions.connection, now: datetime, keep_days: int = KE
                 f"the clock of this agent is {abs(off_s):,.0f} s {'ahead of' if off_s > 0 else 'behind'} that of"
                 f" {place(connection.dsn)}; nothing old was dropped; set the clocks right (NTP)"
             )
-        if is_hypertable:
-            return Upkeep(expired=_expire_chunks(connection, servers, keep_days))
-        return Upkeep(created, _expire_partitions(connection, servers.astimezone(UTC).date() - timedelta(keep_days)))
+        with _turn(connection) as cursor:
+            if is_hypertable:
+                return Upkeep(expired=_expire_chunks(connection, servers, keep_days))
+            oldest = servers.astimezone(UTC).date() - timedelta(days=keep_days)
+            return Upkeep(created, _expire_partitions(cursor, oldest))
 
 
 def _server_now(connection: extensions.connection) -> datetime:
@@ -92,24 +95,20 @@ def add_days(connection: extensions.connection, days: Iterable[date]) -> tuple[s
     return tuple(missing)
 
 
-def _expire_partitions(connection: extensions.connection, oldest: date) -> tuple[str, ...]:
-    expired = []
-    with _expiry_lock(connection) as (cursor, held):
-        if not held:  # another agent is at it
-            return ()
-        is_ours = _is_ours(cursor)
-        for name, interrupted in _fetch_partitions(cursor).items() if is_ours else ():
-            if _day(name) < oldest:
-                cursor.execute(composed("metrics", "mark_expired", partition=sql.Identifier(name)))
-                cursor.execute(composed("metrics", _detach(connection, interrupted), partition=sql.Identifier(name)))
-        cursor.execute(queries("metrics")["leftovers"])
-        names = [name for (name,) in cursor.fetchall()]
-        if not is_ours:
-            names += [name for name in _fetch_partitions(cursor) if _day(name) < oldest]
-        for name in names:
-            cursor.execute(queries("metrics")["drop_partition"], {"name": name})
-            expired.append(name)
-    return tuple(expired)
+def _expire_partitions(cursor: extensions.cursor, oldest: date) -> tuple[str, ...]:
+    is_ours = _is_ours(cursor)
+    for name, interrupted in _fetch_partitions(cursor).items() if is_ours else ():
+        if _day(name) < oldest:
+            cursor.execute(composed("metrics", "mark_expired", partition=sql.Identifier(name)))
+            detach = _detach(cursor.connection, interrupted)
+            cursor.execute(composed("metrics", detach, partition=sql.Identifier(name)))
+    cursor.execute(queries("metrics")["leftovers"])
+    names = [name for (name,) in cursor.fetchall()]
+    if not is_ours:
+        names += [name for name in _fetch_partitions(cursor) if _day(name) < oldest]
+    for name in names:
+        cursor.execute(queries("metrics")["drop_partition"], {"name": name})
+    return tuple(names)
 
 
 def _is_ours(cursor: extensions.cursor) -> bool:
@@ -119,19 +118,18 @@ def _is_ours(cursor: extensions.cursor) -> bool:
 
 
 @contextmanager
-def _expiry_lock(connection: extensions.connection) -> Iterator[tuple[extensions.cursor, bool]]:
-    """Hold the lock of expiry, if it is free, with a short patience for the locks of others."""
+def _turn(connection: extensions.connection) -> Iterator[extensions.cursor]:
+    """Wait until nobody else makes days, drops them or sums them up, and then have a short patience for other locks."""
     cursor = connection.cursor()
-    cursor.execute(queries("metrics")["try_lock_expiry"])
-    held = cursor.fetchone()[0]
-    cursor.execute(queries("metrics")["lock_timeout"], {"timeout": _LOCK_TIMEOUT})
     try:
-        yield cursor, held
+        cursor.execute(queries("metrics")["lock_timeout"], {"timeout": _TURN_TIMEOUT})
+        cursor.execute(queries("metrics")["lock_expiry"])
+        cursor.execute(queries("metrics")["lock_timeout"], {"timeout": _LOCK_TIMEOUT})
+        yield cursor
     finally:
         if not connection.closed:
             cursor.execute(queries("metrics")["lock_timeout"], {"timeout": "0"})
-            if held:
-                cursor.execute(queries("metrics")["unlock_expiry"])
+            cursor.execute(queries("metrics")["unlock_expiry"])
 
 
 def _detach(connection: extensions.connection, interrupted: bool) -> str:

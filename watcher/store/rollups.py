@@ -20,7 +20,7 @@ from watcher.store import status
 from watcher.store.connection import raw_transaction, translated
 from watcher.store.queries import composed, queries
 
-SETTLE_S = 120.0  # results that come later than that leave a mark: the trigger metrics_late of sql/migrations/0007
+SETTLE_S = 120.0  # results that come later than that leave a mark: the trigger metrics_late of sql/migrations/0011
 PATIENCE_S = 900.0  # with a transaction that somebody left open
 HOURS_EVERY = timedelta(minutes=5)  # how often the current hour and day are summed up anew
 SUMS = (

@@ -7,20 +7,22 @@ day is moved in one of its own, the newest first. So it may be cut short anywher
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import msgspec
 import psycopg2
-from psycopg2 import extensions, sql
+from psycopg2 import errors, extensions, sql
 
 from watcher.errors import DatabaseError
 from watcher.store import migrations, roles
-from watcher.store.connection import connect, place, raw_transaction, transaction, translated
+from watcher.store.connection import connect, place, raw_transaction, translated
 from watcher.store.queries import composed, queries
 
 COMPRESSED = "timescale"  # the licence under which TimescaleDB compresses
+
+_DUPLICATE_OBJECT = errors.lookup("42710")
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -172,9 +174,12 @@ def _move_day(connection: extensions.connection, partition: str, day: date, colu
 
 def _compress(connection: extensions.connection) -> None:
     """Compress what is old enough: a day at a time takes no more room than it must."""
-    with transaction(connection) as cursor:
-        migrations.become_owner(cursor, "")
-        for (chunk,) in _rows(cursor, "uncompressed"):
+    with raw_transaction(connection) as cursor:
+        chunks = _rows(cursor, "uncompressed")
+    for (chunk,) in chunks:
+        # TimescaleDB's own job may be just at it: who comes second gets that error in spite of if_not_compressed.
+        with suppress(_DUPLICATE_OBJECT), raw_transaction(connection) as cursor:
+            migrations.become_owner(cursor, "")
             cursor.execute(queries("timescale")["compress_chunk"], {"chunk": chunk})
 
 

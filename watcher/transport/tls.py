@@ -185,4 +185,6 @@ def failure(error: ssl.SSLError) -> ProbeError:
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return ProbeError(Reason.TLS, "connection closed in the handshake")
     text = (error.reason or str(error)).replace("_", " ").lower()
+    if error.reason == "WRONG_VERSION_NUMBER":  # what came is no TLS: a banner, or an answer in plain HTTP
+        text = f"the server probably does not speak TLS on this port ({text})"
     return ProbeError(Reason.TLS, text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import islice
@@ -12,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from watcher import Result, Secret
+from watcher.breath import next_turn
 from watcher.config.urls import http_parts
 from watcher.plugins.outputs._series import Grouping, Series, SeriesTable
 from watcher.plugins.request import headers as fields
@@ -106,7 +106,7 @@ class Exporter:
     def __call__(self, results: Sequence[Result]) -> None:
         for first in range(0, len(results), SLICE_ROWS):
             self._table.add(results[first : first + SLICE_ROWS])
-            time.sleep(0)
+            next_turn()
 
     def flush(self) -> None:
         """Export all totals.
@@ -121,7 +121,7 @@ class Exporter:
         with gevent.Timeout(limit_s, late):
             for some in _slices(self._table.series()):
                 self._post(self._encode(some))
-                time.sleep(0)
+                next_turn()
 
     def close(self) -> None:
         """Export once more, and end."""

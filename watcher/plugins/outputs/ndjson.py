@@ -6,7 +6,6 @@ All workers write to one file, in whole lines. At `max_bytes` it becomes `PATH.1
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import msgspec
 
 from watcher import Result, hookimpl
+from watcher.breath import next_turn
 from watcher.config.references import masked
 from watcher.plugins.outputs._rotation import File, append
 
@@ -73,7 +73,7 @@ class NdjsonFile:
             error = self._disk.apply(_attempt, (self._file, lines))
             if error is not None:
                 raise error
-            time.sleep(0)
+            next_turn()
 
     def close(self) -> None:
         """End the thread."""

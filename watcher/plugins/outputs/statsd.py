@@ -8,7 +8,6 @@ in "statsd" in the name: `PREFIX.ENDPOINT.latency`, `PREFIX.ENDPOINT.checks.STAT
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from watcher import Options, Result, Status, hookimpl
+from watcher.breath import next_turn
 from watcher.config.references import masked
 from watcher.models import PHASES
 from watcher.plugins.outputs._datagrams import Datagrams, packed
@@ -89,7 +89,7 @@ class StatsdOutput:
             lines = (line for result in results[first : first + SLICE_ROWS] for line in self._metrics(result))
             for datagram in packed(lines, self._limit):
                 self._datagrams.send(datagram)
-            time.sleep(0)
+            next_turn()
 
     def close(self) -> None:
         """Close the socket."""

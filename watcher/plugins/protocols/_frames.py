@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import gevent
-
 from watcher import ProbeError, Reason
+from watcher.breath import next_turn
 from watcher.transport import Conversation, Exchange
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ class Frames:
     def _read(self) -> None:
         """Let the protocol read a piece of what came."""
         if self._came:
-            gevent.sleep(0)
+            next_turn()
         else:
             self._came = self._conversation.receive()
         piece, self._came = self._came[:PIECE_BYTES], self._came[PIECE_BYTES:]

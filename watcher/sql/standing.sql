@@ -1,0 +1,52 @@
+-- What `watcher status` says: how endpoints and agents are now.
+
+-- name: endpoints
+-- Who is down comes first. A missed check says nothing of the site, so the one before it speaks. `since` is the first
+-- check after the last one of another kind, at most seven days back; of what is up nobody asks since when.
+SELECT last.name, found.status, first.time, found.reason, found.detail, last.time, last.location, last.host, last.labels
+  FROM endpoint_status AS last
+  LEFT JOIN LATERAL (
+           SELECT judged.status, judged.reason, judged.detail
+             FROM endpoint_checks AS judged
+            WHERE last.status = 'missed' AND judged.endpoint_id = last.endpoint_id
+              AND judged.status <> 'missed' AND judged.time > now() - interval '7 days'
+            ORDER BY judged.time DESC
+            LIMIT 1
+       ) AS judged ON true
+ CROSS JOIN LATERAL (
+           SELECT coalesce(judged.status, last.status) AS status,
+                  CASE WHEN judged.status IS NULL THEN last.reason ELSE judged.reason END AS reason,
+                  CASE WHEN judged.status IS NULL THEN last.detail ELSE judged.detail END AS detail
+       ) AS found
+  LEFT JOIN LATERAL (
+           SELECT other.time
+             FROM endpoint_checks AS other
+            WHERE found.status IN ('down', 'degraded') AND other.endpoint_id = last.endpoint_id
+              AND other.status NOT IN (found.status, 'missed') AND other.time > now() - interval '7 days'
+            ORDER BY other.time DESC
+            LIMIT 1
+       ) AS other ON true
+  LEFT JOIN LATERAL (
+           SELECT same.time
+             FROM endpoint_checks AS same
+            WHERE found.status IN ('down', 'degraded') AND same.endpoint_id = last.endpoint_id
+              AND same.status = found.status AND same.time > coalesce(other.time, now() - interval '7 days')
+            ORDER BY same.time
+            LIMIT 1
+       ) AS first ON true
+ WHERE last.labels @> %(labels)s::jsonb
+ ORDER BY array_position(ARRAY['down', 'degraded', 'missed', NULL, 'up'], found.status::text), first.time, last.name;
+
+-- name: agents
+-- Those that were there in the last seven days; each says once a minute that it is alive and how well it measures.
+SELECT agents.location, agents.host, agents.variant, agents.version, agents.seen_at,
+       agents.seen_at < now() - interval '3 minutes',
+       coalesce(health.shed > 0, false), coalesce(health.suspect, false)
+  FROM agents
+  LEFT JOIN LATERAL (
+           SELECT sum(shed) AS shed, bool_or(suspect) AS suspect
+             FROM agent_health
+            WHERE agent_id = agents.id AND time > now() - interval '3 minutes'
+       ) AS health ON true
+ WHERE agents.seen_at > now() - interval '7 days'
+ ORDER BY agents.location, agents.host, agents.variant;
