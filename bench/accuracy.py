@@ -36,7 +36,7 @@ from watcher.config import EndpointSpec
 HERE = Path(__file__).parent
 INTERVAL_S = 5.0
 WARM_S = 8.0
-SETTLED_S = 30.0  # by then a worker that can has made up for the time in which it read its endpoints
+SETTLED_S = 45.0  # by then a worker that can has made up for the time in which it read its endpoints
 STORED_S = 40.0  # by then all rows of the window are: a saturated worker sheds load, and makes up for it
 READ_ROWS = """
     SELECT latency_us, lag_us, late_us, status::text FROM metrics
@@ -203,7 +203,7 @@ def watcher(server: Server, scheme: str, delay_us: int, rate: float, seconds: fl
 
 
 def _is_settled(line: dict) -> bool:
-    return not line["waiting"] and not line["shedding_permille"]
+    return line["waiting"] < line["endpoints"] / INTERVAL_S / 20 and not line["shedding_permille"]
 
 
 def _read(dsn: str, begin: dict, end: dict) -> Reading:

@@ -68,6 +68,14 @@ class Pool:
                 self._count += 1
                 gevent.Greenlet(self._run, job).switch()
 
+    def withdraw(self) -> list[tuple[Any, ...]]:
+        """Give the jobs that have not begun, and will not."""
+        jobs = [*self.ready]
+        self.ready.clear()
+        if not self.busy:
+            self._quiet.set()
+        return jobs
+
     def join(self, timeout_s: float) -> bool:
         """Wait until no job is left; False when the time is up before."""
         return self._quiet.wait(timeout_s)
@@ -79,12 +87,16 @@ class Pool:
             while True:
                 work(*job)
                 idle.append(wake)
-                if self.ready:
-                    self._admit_soon()
-                elif len(idle) == self._count:
-                    self._quiet.set()
+                self._go_on()
                 job = park()
         finally:
             self._count -= 1
             if wake in idle:
                 idle.remove(wake)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self.ready:
+            self._admit_soon()
+        elif not self.busy:
+            self._quiet.set()

@@ -32,7 +32,8 @@ from watcher.store import endpoints as table
 from watcher.transport import forget_files
 
 BREATH_S = 0.002  # of reading between two pauses: the checks go on while a large table is read
-FROZEN_ROWS = 500  # what was made of so many is nothing for the garbage collector: it would hold up the hub for 0.2 s
+FROZEN_ROWS = 500  # what was made of so many is nothing for the garbage collector: it would hold up the hub for 0.2 s;
+# at the first reading alone, for with it is frozen for good what was garbage then
 LISTEN_S = 60.0  # after which the table is read without a notice
 DEBOUNCE_S = 0.2
 RETRY_S = 2.0
@@ -96,6 +97,7 @@ class Roster:
         self._ledger = ledger
         self.copy = copy
         self._cursor: Any = None
+        self._is_first = True  # of the readings of the whole table
         self._files = NamedFiles()
         self._unread: set[int] = set()  # endpoints whose files changed, and which could not be read since
         self._looks = False
@@ -141,8 +143,9 @@ class Roster:
     def _read_all(self, connection: Any) -> None:
         rows, self._cursor = table.load(connection)
         ours = set()
+        is_first, self._is_first = self._is_first, False
         with self.copy.renewed(time.time()):
-            for row in _breathing(rows):
+            for row in _breathing(rows, freeze=is_first):
                 if self._is_ours(row):
                     ours.add(row["id"])
                     self._take(row)
@@ -174,7 +177,7 @@ class Roster:
 
     def _recall(self) -> None:
         """Take what the table had when it was last read here."""
-        for row in _breathing(self.copy.rows()):
+        for row in _breathing(self.copy.rows(), freeze=True):
             if "gone" in row:
                 self._follower.drop(row["gone"])
             elif self._is_ours(row):
@@ -252,10 +255,10 @@ class Roster:
         return unusable(endpoint, [why], self._ledger)
 
 
-def _breathing(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _breathing(rows: Iterable[Mapping[str, Any]], freeze: bool = False) -> Iterator[Mapping[str, Any]]:
     breathe = Breath(BREATH_S)
     for number, row in enumerate(rows, 1):
         yield row
-        if number % FROZEN_ROWS == 0:
+        if freeze and number % FROZEN_ROWS == 0:
             gc.freeze()
         breathe()

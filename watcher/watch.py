@@ -230,8 +230,8 @@ class Watch:
         """Start nothing any more and wait for the probes in flight; False when some were left."""
         self._ending = True
         self.hearing.end()
-        while self._pool.ready:
-            watched, due_us = self._pool.ready.popleft()
+        for watched, due_us in self._pool.withdraw():
+            watched.busy = False
             self._miss(watched, due_us, Reason.SUSPENDED, STOPPED)
         if self._pool.join(timeout_s):
             return True
@@ -249,7 +249,7 @@ class Watch:
 
     @property
     def waiting(self) -> int:
-        """How many checks are due and wait for a free greenlet."""
+        """How many checks are due and wait to begin."""
         return len(self._pool.ready)
 
     def _start(self, due: Due[Watched], why: Reason, first_us: int) -> None:

@@ -95,6 +95,22 @@ def test_who_is_down_comes_first_with_since_and_why(watched: str) -> None:
     assert datetime.fromisoformat(worst["checked_at"]) == ago(1)
 
 
+def test_an_endpoint_that_can_no_longer_be_checked_as_it_is_is_not_as_it_was(watched: str) -> None:
+    with closing(connect(watched, name="test", autocommit=True)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT id FROM endpoints WHERE name = 'fine'")
+        endpoint = Endpoint(id=cursor.fetchone()[0], name="fine", url="https://a/")
+        cursor.execute("SELECT id FROM agents WHERE host = 'probe1'")
+        row = Result(endpoint, int(NOW.timestamp() * 1e6), MISSED, Reason.CONFIG, detail="a tcp:// URL needs a port")
+        metrics.store(connection, [metrics.encode([row])], cursor.fetchone()[0])
+    (fine,) = as_json(watched, "--label", "team=fine")["endpoints"]
+    assert (fine["status"], fine["reason"], fine["detail"]) == ("missed", "config", "a tcp:// URL needs a port")
+
+
+def test_a_label_that_is_no_text_is_refused(watched: str) -> None:
+    assert "is not KEY=VALUE" in status(watched, "--label", "\udcff=1", code=2)
+
+
 def test_agents_are_told_with_what_is_wrong_with_them(watched: str) -> None:
     found = {one["host"]: one for one in as_json(watched)["agents"]}
     assert {host: (one["away"], one["saturated"], one["suspect"]) for host, one in found.items()} == {

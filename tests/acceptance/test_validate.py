@@ -296,6 +296,17 @@ def test_the_examples_are_valid(name: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_an_option_with_a_mistake_is_none_of_another(tmp_path: Path) -> None:
+    (tmp_path / "sites.toml").write_text(
+        '[[endpoints]]\nurl = "http://a.test/"\nmax_body = "5 MiBx"\nbody_size = { min = 2000000 }\n'
+    )
+    done = watcher(tmp_path, "validate", "--config", "sites.toml")
+    assert done.returncode == 2
+    line, total = done.stderr.splitlines()
+    assert "max_body" in line and "5 MiBx" in line
+    assert total == "watcher: 1 mistake"
+
+
 def plugins(*arguments: str) -> Any:
     """Give what `watcher plugins --json` lists, by name."""
     listed = json.loads(CliRunner().invoke(plugins_command, ["--json", *arguments]).output)

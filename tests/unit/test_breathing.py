@@ -1,10 +1,16 @@
 """How much of a worker's time the reading of its table takes: some, whatever the checks take."""
 
+import gc
+from typing import Any
+
 import gevent
+import plugged
 from test_turnstile import compute
 
 from watcher import roster
 from watcher.breath import next_turn
+from watcher.ledger import Ledger
+from watcher.roster_copy import Origin, RosterCopy
 
 ROWS = 200
 ROW_S = 0.001
@@ -36,3 +42,43 @@ def test_reading_lets_others_have_their_turn_every_few_rows() -> None:
 
 def test_reading_goes_on_where_the_turn_of_the_others_takes_long() -> None:
     assert others_turns(0.04) < ROWS // 5
+
+
+class Table:
+    """A table of many rows, none of them for this worker."""
+
+    def load(self, _: Any) -> tuple[list[dict[str, Any]], int]:
+        """Give its rows, and where changes begin."""
+        return [{"id": number, "enabled": False, "locations": []} for number in range(2 * roster.FROZEN_ROWS)], 0
+
+
+class Nobody:
+    """Watches nothing."""
+
+    def known(self) -> dict[int, Any]:
+        """Give what is watched."""
+        return {}
+
+
+def test_what_is_garbage_at_a_later_reading_is_not_frozen_with_it(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(roster, "table", Table())
+    reading = roster.Roster(
+        "",
+        plugged.manager(),
+        Nobody(),
+        share=range(0),
+        location="here",
+        say=print,
+        loaded=lambda: None,
+        ledger=Ledger(),
+        copy=RosterCopy(tmp_path, 0, 1, Origin("", "", "here", ""), print),
+    )
+    frozen = []
+    try:
+        for _ in range(3):
+            reading._read_all(None)  # pylint: disable=protected-access
+            frozen.append(gc.get_freeze_count())
+    finally:
+        gc.unfreeze()
+    assert frozen[0] > 0
+    assert frozen[1:] == frozen[:1] * 2

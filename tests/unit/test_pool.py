@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import gevent
 from gevent.event import Event
 from test_turnstile import compute
@@ -81,3 +84,31 @@ def test_a_pool_that_is_busy_leaves_turns_short_for_others() -> None:
     assert 10 <= begun <= 10 * (BEGIN_NS / 1_000_000 + 1)
     assert pool.join(30)
     assert begun == 1000
+
+
+def test_jobs_that_wait_begin_though_the_one_before_them_broke() -> None:
+    done = []
+
+    def work(number: int) -> None:
+        next_turn()
+        if number == 0:
+            raise ValueError("broke")
+        done.append(number)
+
+    pool = Pool(1, work)
+    pool.submit((0,))
+    pool.submit((1,))
+    with swallowed(ValueError):
+        assert pool.join(10)
+    assert done == [1]
+
+
+@contextlib.contextmanager
+def swallowed(error: type[Exception]) -> Iterator[None]:
+    """Have the hub say nothing of it."""
+    hub = gevent.get_hub()
+    before, hub.NOT_ERROR = hub.NOT_ERROR, (*hub.NOT_ERROR, error)
+    try:
+        yield
+    finally:
+        hub.NOT_ERROR = before

@@ -1,4 +1,4 @@
-"""What the watch knows of an endpoint from check to check: that it does handshakes, and who it is."""
+"""What the watch knows of an endpoint from check to check: that it does handshakes, who it is, what waits at the end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from test_turnstile import compute
 from test_watch import NOW, Bench, S, bad, good, plan
 
 from watcher import Status
+from watcher.models import Reason
 from watcher.schedule import phase_us
 
 
@@ -52,3 +53,15 @@ def test_an_id_that_is_another_endpoint_now_takes_over_nothing_of_the_former(ben
     told = [(incident.endpoint.name, incident.before, incident.result.status) for incident in bench.incidents]
     assert told == [("e7", None, Status.DOWN), ("another", None, Status.UP)]
     assert bench.watch.standing == {Status.UP: 1, Status.DEGRADED: 0, Status.DOWN: 0}
+
+
+def test_checks_that_have_not_begun_at_the_end_are_one_row_each_and_nobody_waits_for_them(bench: Bench) -> None:
+    for endpoint_id in range(1, 21):
+        bench.watch.put(plan(good, endpoint_id, interval_s=5.0))
+    bench.time_us += S // 4
+    bench.watch.serve()
+    waiting = bench.watch.waiting
+    assert waiting == 20
+    assert bench.watch.stop(10.0)
+    assert [row.reason for row in bench.kept] == [Reason.SUSPENDED] * waiting
+    assert len({row.endpoint.id for row in bench.kept}) == waiting

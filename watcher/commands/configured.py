@@ -77,6 +77,7 @@ def say_progress(line: str) -> None:
 
 def labelled(given: Sequence[str]) -> dict[str, str]:
     """Give the labels that `--label KEY=VALUE` names."""
-    if wrong := next((label for label in given if "=" not in label), None):
-        raise UsageError(f'--label "{wrong}" is not KEY=VALUE')
+    wrong = (label for label in given if "=" not in label or label.encode(errors="replace").decode() != label)
+    for label in wrong:
+        raise UsageError(f'--label "{printable(label)}" is not KEY=VALUE')
     return dict(label.split("=", 1) for label in given)

@@ -52,12 +52,18 @@ def command(path: Path, as_json: bool, no_plugin: tuple[str, ...]) -> int:
 
 
 def _unusable(loaded: Config, plugins: registry.Plugins, types: OptionTypes) -> Iterator[str]:
-    """Give what only a plan shows, once for all endpoints with the same options of which the same is to be said."""
+    """Give what only a plan shows, once for all endpoints with the same options of which the same is to be said.
+
+    What names an option that was left out, because there is a mistake in it, may be right with it.
+    """
+    left_out = {id(spec): keys for spec, keys in loaded.faulty}
     same: dict[tuple[int, str], list[EndpointSpec]] = {}
-    for specs in _alike([*loaded.endpoints, *loaded.faulty]):
+    for specs in _alike([*loaded.endpoints, *(spec for spec, _ in loaded.faulty)]):
         plan = compile_plan(config.endpoint(specs[0], types), plugins)
         if isinstance(plan.prober, Unusable):
             for why in plan.prober.faults:
+                if any(key in why for key in left_out.get(id(specs[0]), ())):
+                    continue
                 same.setdefault((id(specs[0].options), why), []).extend(specs)
         plan.close()
     for (_, why), (first, *others) in same.items():

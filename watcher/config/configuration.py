@@ -29,11 +29,11 @@ OWN_SECRETS = frozenset({"WATCHER_DATABASE_DSN", "WATCHER_SECRET_KEY"})
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration without mistakes; `faulty` are endpoints with some, less the keys that these are in."""
+    """A configuration without mistakes; `faulty`: endpoints with some, less the options that have them, and these."""
 
     settings: Settings
     endpoints: tuple[EndpointSpec, ...]
-    faulty: tuple[EndpointSpec, ...] = ()
+    faulty: tuple[tuple[EndpointSpec, frozenset[str]], ...] = ()
 
 
 def load(path: Path | Documents, option_types: Types, settings_types: SettingsTypes | None = None) -> Config:
@@ -201,7 +201,7 @@ class _Reading:
 
     def __init__(self, grammar: Grammar, source: str, problems: list[str]) -> None:
         self.specs: list[EndpointSpec] = []
-        self.faulty: list[EndpointSpec] = []
+        self.faulty: list[tuple[EndpointSpec, frozenset[str]]] = []
         self._grammar = grammar
         self._source = source
         self._problems = problems
@@ -246,11 +246,12 @@ class _Reading:
             if first is not here and spec.name:
                 report("name", f"is used twice, by {_spot(first)} and {_spot(here)}; give one of them another name")
 
-    def _less(self, spec: EndpointSpec, keys: Iterable[str]) -> EndpointSpec:
-        """Give a spec without the options that these keys are in, equal ones as one object."""
-        wrong = {root(key).removesuffix(FILE_SUFFIX) for key in keys}
+    def _less(self, spec: EndpointSpec, keys: Iterable[str]) -> tuple[EndpointSpec, frozenset[str]]:
+        """Give a spec without the options that these keys are in, equal ones as one object, and which these are."""
+        wrong = frozenset(root(key).removesuffix(FILE_SUFFIX) for key in keys)
         right = {key: value for key, value in spec.options.items() if key.removesuffix(FILE_SUFFIX) not in wrong}
-        return msgspec.structs.replace(spec, options=self._grammar.types.shared("options", right, lambda: right))
+        less = msgspec.structs.replace(spec, options=self._grammar.types.shared("options", right, lambda: right))
+        return less, wrong
 
 
 def _spot(place: tuple[str, int, Document | None]) -> str:

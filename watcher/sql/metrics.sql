@@ -61,7 +61,7 @@ SELECT pg_advisory_xact_lock(1463899203, 2);
 SELECT pg_advisory_lock(1463899203, 4), pg_advisory_lock(1463899203, 2);
 
 -- name: unlock_expiry
--- Whichever of them we got.
+-- Whichever of them we got; the connection is the upkeep's own.
 SELECT pg_advisory_unlock_all();
 
 -- name: partitions

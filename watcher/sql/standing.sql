@@ -1,14 +1,15 @@
 -- What `watcher status` says: how endpoints and agents are now.
 
 -- name: endpoints
--- Who is down comes first. A missed check says nothing of the site, so the one before it speaks. `since` is the first
+-- Who is down comes first. A missed check says nothing of the site, so the one before it speaks, unless
+-- it cannot be checked as it is (config). `since` is the first
 -- check after the last one of another kind, at most seven days back; of what is up nobody asks since when.
 SELECT last.name, found.status, first.time, found.reason, found.detail, last.time, last.location, last.host, last.labels
   FROM endpoint_status AS last
   LEFT JOIN LATERAL (
            SELECT judged.status, judged.reason, judged.detail
              FROM endpoint_checks AS judged
-            WHERE last.status = 'missed' AND judged.endpoint_id = last.endpoint_id
+            WHERE last.status = 'missed' AND last.reason IS DISTINCT FROM 'config' AND judged.endpoint_id = last.endpoint_id
               AND judged.status <> 'missed' AND judged.time > now() - interval '7 days'
             ORDER BY judged.time DESC
             LIMIT 1

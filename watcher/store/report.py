@@ -6,8 +6,10 @@ of the site and counts as neither.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -134,9 +136,9 @@ class Picture(msgspec.Struct):
 def picture(report: Report, limit: int | None) -> Picture:
     """Put the least available endpoints of a report first and leave no more than `limit`, if that is given."""
     lines = report.endpoints
-    slowest = sorted((line for line in lines if line.latency_p95_us), key=lambda line: -(line.latency_p95_us or 0))
+    slowest = heapq.nlargest(SLOWEST, (line for line in lines if line.latency_p95_us), key=attrgetter("latency_p95_us"))
     report.endpoints = sorted(lines, key=_worst_first)[:limit]
-    return Picture(report, len(lines), slowest[:SLOWEST])
+    return Picture(report, len(lines), slowest)
 
 
 def _worst_first(line: Line) -> tuple[float, int, float, str]:

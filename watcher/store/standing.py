@@ -62,8 +62,8 @@ def read(connection: extensions.connection, labels: Mapping[str, str]) -> Standi
     if migrations.level(connection) < LEVEL:
         raise DatabaseError(f"{place(connection.dsn)} is not ready; run `watcher db migrate`, or an agent")
     with transaction(connection) as cursor:
-        cursor.execute("SELECT now()")
-        (at,) = cursor.fetchone()
+        cursor.execute("SELECT now(), set_config('jit', 'off', true)")  # to compile it takes longer than to run it
+        at, _ = cursor.fetchone()
         cursor.execute(queries("standing")["endpoints"], {"labels": msgspec.json.encode(labels).decode()})
         endpoints = [Endpoint(*row) for row in cursor]
         cursor.execute(queries("standing")["agents"])
