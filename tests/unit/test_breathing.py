@@ -1,7 +1,7 @@
 """How much of a worker's time the reading of its table takes: some, whatever the checks take."""
 
 import gc
-from typing import Any
+from types import SimpleNamespace
 
 import gevent
 import plugged
@@ -44,28 +44,15 @@ def test_reading_goes_on_where_the_turn_of_the_others_takes_long() -> None:
     assert others_turns(0.04) < ROWS // 5
 
 
-class Table:
-    """A table of many rows, none of them for this worker."""
-
-    def load(self, _: Any) -> tuple[list[dict[str, Any]], int]:
-        """Give its rows, and where changes begin."""
-        return [{"id": number, "enabled": False, "locations": []} for number in range(2 * roster.FROZEN_ROWS)], 0
-
-
-class Nobody:
-    """Watches nothing."""
-
-    def known(self) -> dict[int, Any]:
-        """Give what is watched."""
-        return {}
+ROWS_OF_OTHERS = [{"id": number, "enabled": False, "locations": []} for number in range(2 * roster.FROZEN_ROWS)]
 
 
 def test_what_is_garbage_at_a_later_reading_is_not_frozen_with_it(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(roster, "table", Table())
+    monkeypatch.setattr(roster, "table", SimpleNamespace(load=lambda _: (ROWS_OF_OTHERS, 0)))
     reading = roster.Roster(
         "",
         plugged.manager(),
-        Nobody(),
+        SimpleNamespace(known=dict),
         share=range(0),
         location="here",
         say=print,

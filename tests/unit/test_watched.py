@@ -1,4 +1,4 @@
-"""What the watch knows of an endpoint from check to check: that it does handshakes, who it is, what waits at the end."""
+"""What the watch knows of an endpoint from check to check: its handshakes, who it is, what waits at the end."""
 
 from __future__ import annotations
 
