@@ -41,9 +41,9 @@ Write = Callable[[str], Path]  # the text of a configuration into its file
 Eventually = Callable[..., Any]  # the first true value of a condition
 
 
-def own_data_dir(directory: Path) -> dict[str, str]:
+def own_data_dir(directory: Path, files: str = "*.toml") -> dict[str, str]:
     """Give the variable that keeps root's commands out of the system's directory, unless a configuration names one."""
-    named = any("data_dir" in path.read_text(encoding="utf-8") for path in directory.glob("*.toml"))
+    named = any("data_dir" in path.read_text(encoding="utf-8") for path in directory.glob(files))
     return {} if named else {"WATCHER_DATA_DIR": str(directory / "data")}
 
 
@@ -59,7 +59,7 @@ class AgentProcess:
             stderr=subprocess.PIPE,
             text=True,
             cwd=path.parent,
-            env={**os.environ, **own_data_dir(path.parent), **environment},
+            env={**os.environ, **own_data_dir(path.parent, path.name), **environment},
         )
         streams = (self.process.stdout, self.output), (self.process.stderr, self.trouble)
         self._readers = [threading.Thread(target=_read, args=one) for one in streams]
