@@ -379,10 +379,9 @@ class Watch:
     def _end_second(self) -> None:
         shedding = self.shedding
         made, self._made = self.counts.checks - self._made, self.counts.checks
-        offered = sum(self._load.values()) / 1e6
         if not self._newcomers.settled(self._second_us, self.waiting):
             shedding.forget()
-        elif shedding.second(offered, made) or shedding.active:
+        elif shedding.second(sum(self._load.values()) / 1e6, made) or shedding.active:
             shedding.divide(self._load)
 
     def _miss_slots(self, watched: Watched, slots: range, why: Reason, said: str = "") -> None:

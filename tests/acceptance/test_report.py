@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
+from over_database import over
 
 from watcher.models import Endpoint, Result, Status
 from watcher.store import metrics, rollups
@@ -49,14 +48,8 @@ def fixture_watched(database: str) -> str:
 
 
 def report(dsn: str, *arguments: str, code: int = 0) -> str:
-    """Run `watcher report` and give what it wrote, on standard error when it is to fail."""
-    done = subprocess.run(
-        [sys.executable, "-m", "watcher", "report", *arguments],
-        env={"PATH": "/usr/bin:/bin", "WATCHER_DATABASE_DSN": dsn, "HOME": "/nonexistent"},
-        capture_output=True, encoding="utf-8", timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == code, done.stderr
-    return done.stderr if code else done.stdout
+    """Run `watcher report` and give what it wrote."""
+    return over(dsn, "report", *arguments, code=code)
 
 
 def test_json_has_all_of_it(watched: str) -> None:

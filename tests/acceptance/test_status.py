@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from over_database import over
 
 from watcher.models import Endpoint, Reason, Result, Status
 from watcher.store import agents, metrics
@@ -65,14 +64,8 @@ def fixture_watched(database: str) -> str:
 
 
 def status(dsn: str, *arguments: str, code: int = 0) -> str:
-    """Run `watcher status` and give what it wrote, on standard error when it is to fail."""
-    done = subprocess.run(
-        [sys.executable, "-m", "watcher", "status", *arguments],
-        env={"PATH": "/usr/bin:/bin", "WATCHER_DATABASE_DSN": dsn, "HOME": "/nonexistent"},
-        capture_output=True, encoding="utf-8", timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == code, done.stderr
-    return done.stderr if code else done.stdout
+    """Run `watcher status` and give what it wrote."""
+    return over(dsn, "status", *arguments, code=code)
 
 
 def as_json(dsn: str, *arguments: str) -> Any:

@@ -79,14 +79,14 @@ def store(
     connection: extensions.connection,
     slices: Sequence[Literals],
     agent_id: int,
-    pause: Callable[[], None] = lambda: None,
+    answered: Callable[[], None] = lambda: None,
     database: str = "",
 ) -> int:
     """Store encoded slices in one transaction and give the number of rows that are new.
 
     Rows that are there already (same endpoint, agent and time) change nothing, so a batch whose fate is unknown may be
-    stored again. `pause` is called between slices: a worker gives the hub its turn there. `database` is the one that
-    they are for, by its `store.connection.identity`, if that is known.
+    stored again. `answered` is called after each slice, for who waits for an answer with patience for one. `database`
+    is the one that they are for, by its `store.connection.identity`, if that is known.
 
     Raises:
         OtherDatabase: nothing was stored; it is not that one.
@@ -97,9 +97,9 @@ def store(
     try:
         query = queries("metrics")["insert"]
         try:
-            return _insert(connection, query, slices, agent_id, pause, database=database)
+            return _insert(connection, query, slices, agent_id, answered, database=database)
         except _UNIQUE_VIOLATION:  # rare; to have the server look first would cost it a fifth more, each time
-            return _insert(connection, query + _BUT_KNOWN, slices, agent_id, pause, database=database)
+            return _insert(connection, query + _BUT_KNOWN, slices, agent_id, answered, database=database)
     except psycopg2.Error as error:
         told = meaning(error, connection.dsn)
         about_rows = not isinstance(told, DatabaseUnavailable) and (error.pgcode or "")[:2] not in _NOT_THE_ROWS
@@ -154,7 +154,7 @@ def _insert_slices(
     query: str,
     slices: Sequence[Literals],
     agent_id: int,
-    pause: Callable[[], None],
+    answered: Callable[[], None],
     database: str,
 ) -> int:
     stored = 0
@@ -162,7 +162,7 @@ def _insert_slices(
         for literals in slices:
             cursor.execute(query, (agent_id, *literals))
             stored += cursor.rowcount
-            pause()
+            answered()
         # After the rows: DROP SCHEMA takes its locks in the same order, that of the tables' making.
         require_identity(cursor, database)
     return stored
