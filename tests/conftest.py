@@ -28,6 +28,7 @@ Eventually = Callable[..., Any]
 
 # Files that take long, the longest first: so no process that tests is left with a long one at the end.
 LONG = (
+    "test_soak.py",  # five minutes in CI
     "test_run.py",
     "test_worker.py",
     "test_check.py",

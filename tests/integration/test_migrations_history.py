@@ -95,6 +95,21 @@ def test_a_batch_that_is_under_way_is_waited_for(empty_database: str, eventually
     assert ask(empty_database, "SELECT max(level) FROM watcher_migrations") == [(NEWEST,)]
 
 
+def test_a_batch_that_has_only_begun_is_waited_for(empty_database: str, eventually) -> None:
+    """One that holds the table as each writer does at first, and not yet the day that its rows belong to."""
+    bring_to(empty_database, 10)
+    with closing(psycopg2.connect(empty_database)) as writer, writer.cursor() as cursor:
+        cursor.execute("LOCK TABLE ONLY metrics IN ROW EXCLUSIVE MODE")
+        thread = threading.Thread(target=migrations.migrate, args=(empty_database,))
+        thread.start()
+        eventually(lambda: ask(empty_database, "SELECT 1 FROM pg_locks WHERE NOT granted"), 30)
+        cursor.execute("INSERT INTO metrics (time, endpoint_id, agent_id, status) VALUES ('2026-03-01', 1, 1, 'up')")
+        writer.commit()
+        thread.join()
+    assert ask(empty_database, "SELECT count(*) FROM metrics") == [(1,)]
+    assert ask(empty_database, "SELECT max(level) FROM watcher_migrations") == [(NEWEST,)]
+
+
 @pytest.fixture(name="broken")
 def fixture_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the file of a migration that comes after the newest, and breaks halfway."""
