@@ -86,7 +86,8 @@ class _Compiling:
         name, prober = next((answer for answer in probers if answer[1] is not None), ("", None))
         if prober is None and len(self.faults) == refused:
             scheme = self._endpoint.url.partition(":")[0]
-            self.faults.append(f"no plugin probes {scheme}: URLs{foreign.scheme_hint(scheme)}")
+            hint = foreign.scheme_hint(scheme) or "; `watcher plugins` names those that are there"
+            self.faults.append(f"no plugin probes {scheme}: URLs{hint}")
         before: list[Before] = []
         examine: list[tuple[Judge, Account]] = []
         assess: list[tuple[Judge, Account]] = []

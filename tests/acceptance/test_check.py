@@ -43,11 +43,12 @@ def test_a_check_shows_the_way_of_the_answer(run: Run, site: str) -> None:
 
 
 def test_what_is_worth_knowing_of_a_check_that_is_up_is_said(run: Run) -> None:
-    refusal = b"SFATAL\0C28000\0Mno pg_hba.conf entry\0\0"  # PostgreSQL's protocol: ErrorResponse
+    why = "no pg_hba.conf entry for host 192.0.2.7, user monitoring, database shop"
+    refusal = b"SFATAL\0C28000\0M" + why.encode() + b"\0\0"  # PostgreSQL's protocol: ErrorResponse
     with Server(b"E" + (len(refusal) + 4).to_bytes(4, "big") + refusal) as server:
         said = run("check", f"postgres://{server.address}")
     assert said.returncode == 0, said.stdout
-    assert " ".join(said.stdout.split()).endswith("up it takes connections, not this one: no pg_hba.conf entry (28000)")
+    assert said.stdout.splitlines()[-1].split() == f"up it takes connections, not this one: {why} (28000)".split()
 
 
 def test_the_phases_add_up_and_lag_stands_apart(run: Run, site: str) -> None:

@@ -14,10 +14,10 @@ import pytest
 from over_database import over
 
 from watcher.models import Endpoint, Reason, Result, Status
-from watcher.store import agents, metrics
+from watcher.store import agents, metrics, rollups
 from watcher.store.connection import connect
 
-NOW = datetime.now(UTC)
+NOW = datetime.now(UTC).replace(microsecond=0)
 UP, DEGRADED, DOWN, MISSED = Status.UP, Status.DEGRADED, Status.DOWN, Status.MISSED
 HISTORIES: dict[str, Sequence[Status]] = {  # a check a minute, the last one a minute ago
     "fine": (DOWN, UP, UP),
@@ -33,7 +33,7 @@ HEALTH = dict.fromkeys(
 )
 
 
-def ago(minutes: int) -> datetime:
+def ago(minutes: float) -> datetime:
     """Give a time of a check."""
     return NOW - timedelta(minutes=minutes)
 
@@ -159,6 +159,34 @@ def test_the_last_address_stands_for_an_endpoint(database: str) -> None:
     (found,) = as_json(database)["endpoints"]
     assert found["status"] == "down"
     assert datetime.fromisoformat(found["since"]) == ago(2) + timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["with all results", "with the last day of results alone"])
+def test_since_when_is_told_of_a_long_outage_too(database: str, kept: bool) -> None:
+    """Beside one of minutes, one of days that came back for a moment, and one that was never up."""
+    histories = {
+        "long": {80: UP, 79.8: DOWN, 70: UP, **dict.fromkeys([69.9, *range(69, 0, -1)], DOWN), 0.01: DOWN},
+        "new": {**dict.fromkeys(range(80, 0, -1), UP), 0.03: DOWN, 0.02: MISSED, 0.01: DOWN},
+        "slow for long": {80: DOWN, 60.2: UP, 60.1: DOWN, **dict.fromkeys(range(60, 0, -1), DEGRADED)},
+        "never up": dict.fromkeys(range(80, 0, -1), DOWN),
+    }
+    with closing(connect(database, name="test", autocommit=True)) as connection:
+        cursor = connection.cursor()
+        for name, history in histories.items():
+            cursor.execute("INSERT INTO endpoints (name, url) VALUES (%s, 'https://a/') RETURNING id", (name,))
+            endpoint = Endpoint(id=cursor.fetchone()[0], name=name, url="https://a/")
+            results = [Result(endpoint, int(ago(hours * 60).timestamp() * 1e6), to) for hours, to in history.items()]
+            metrics.store(connection, [metrics.encode(results)], 1)
+        for _ in range(2):
+            rollups.fold(connection)
+        if not kept:
+            cursor.execute("DELETE FROM metrics WHERE time < now() - interval '1 day'")
+    found = {one["name"]: datetime.fromisoformat(one["since"]) for one in as_json(database)["endpoints"]}
+    assert found.pop("new") == ago(0.03 * 60)
+    if kept:
+        assert found == {"long": ago(69.9 * 60), "slow for long": ago(3600), "never up": ago(4800)}
+    else:
+        assert len(found) == 3 and all(ago(24 * 60) < since <= ago(23 * 60) for since in found.values()), found
 
 
 def test_an_empty_database_is_told(database: str, empty_database: str) -> None:

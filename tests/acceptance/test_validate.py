@@ -106,7 +106,8 @@ def test_what_only_a_plan_shows_is_found_once_for_equal_endpoints(tmp_path: Path
     done = watcher(tmp_path, "validate", "--config", "bad.toml")
     assert (done.returncode, done.stdout) == (2, "")
     scheme, file, proxy, count = done.stderr.splitlines()
-    assert scheme == 'watcher: bad.toml: endpoint "gopher://example.com/": no plugin probes gopher: URLs'
+    place = 'watcher: bad.toml: endpoint "gopher://example.com/": '
+    assert scheme == place + "no plugin probes gopher: URLs; `watcher plugins` names those that are there"
     assert file.startswith('watcher: bad.toml: endpoint "query": ') and f"{tmp_path}/query.json: No such file" in file
     assert file.endswith("(and 1 more endpoint with these options)")
     assert 'endpoint "by proxy"' in proxy and "address cannot be had together with a proxy" in proxy

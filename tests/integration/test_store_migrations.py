@@ -19,6 +19,7 @@ from watcher.store.connection import connect, transaction
 KNOWN = [
     "0001_endpoints", "0002_metrics", "0003_views", "0004_degraded", "0005_accuracy",
     "0006_addresses", "0007_rollups", "0008_accounting", "0009_roles", "0010_database", "0011_late",
+    "0012_checks",
 ]  # fmt: skip
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema.md"
 

@@ -53,9 +53,9 @@ def command(  # pylint: disable=too-many-arguments,too-many-positional-arguments
     if as_json:
         click.echo(inspection.record())
     else:
-        from rich.console import Console
+        from watcher.screen.paper import paper
 
-        Console(highlight=False).print(inspection.picture())
+        paper().print(inspection.picture())
     return int(not inspection.is_up)
 
 

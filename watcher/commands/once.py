@@ -9,7 +9,6 @@ import click
 import gevent
 import msgspec
 from gevent.pool import Pool
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -23,12 +22,12 @@ from watcher.ledger import Ledger, Watchman
 from watcher.plan import Plan, compile_plan
 from watcher.probe import probe
 from watcher.screen import figures
+from watcher.screen.paper import paper
 
 STYLES = {Status.UP: "green", Status.DEGRADED: "yellow", Status.DOWN: "bold red", Status.MISSED: "yellow"}
 ANSWERS = (Status.UP, Status.DEGRADED)
 START_GAP_S = 0.002
 WIDE = 120  # columns, for a table with reasons
-PIPE_COLUMNS = 1000  # where there is no terminal, lines are not cut
 
 
 def run_once(path: Path, disabled: Iterable[str], as_json: bool) -> int:
@@ -74,9 +73,7 @@ def _print_lines(results: Iterable[Result], urls: Mapping[str, str]) -> int:
 
 
 def _print_table(results: Sequence[Result]) -> int:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPE_COLUMNS)
+    console = paper()
     narrow = console.width < WIDE
     console.print(_table(results, narrow))
     for result in results if narrow else ():

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
 from io import StringIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from watcher.models import PHASES
 from watcher.screen import availability, figures
+from watcher.screen.paper import paper
 from watcher.store.report import Line, Picture
 from watcher.store.report_period import DAY, HOUR, cell
 
-PIPE_COLUMNS = 1000  # where there is no terminal, lines are not cut
 ROWS = (0.9, 0.99)  # below the first a share is red, below the second yellow
 
 
@@ -23,7 +21,7 @@ def drawn(picture: Picture) -> str:
     """Draw it."""
     report, count = picture.report, picture.count
     written = StringIO()
-    console = paper(written)
+    console = paper(written, soft_wrap=True)
     console.print(f"{_moment(report.since)} to {_moment(report.until)}, {figures.counted(count, 'endpoint')}")
     console.print(_summary(report.total))
     if not report.endpoints:
@@ -40,13 +38,6 @@ def drawn(picture: Picture) -> str:
     slow = [f"{figures.name(line.name)} {figures.duration(line.latency_p95_us)}" for line in picture.slowest]
     console.print(f"slowest by p95: {', '.join(slow) or '-'}", markup=False)
     return written.getvalue()
-
-
-def paper(written: StringIO) -> Console:
-    """Give a console that writes there what standard output can show."""
-    terminal = sys.stdout.isatty()
-    width = None if terminal else PIPE_COLUMNS
-    return Console(file=written, force_terminal=terminal, width=width, highlight=False, soft_wrap=True)
 
 
 def _summary(line: Line) -> str:

@@ -9,8 +9,8 @@ from io import StringIO
 from rich.table import Table
 from rich.text import Text
 
-from watcher.commands.report_table import paper
 from watcher.screen import figures
+from watcher.screen.paper import paper
 from watcher.store import standing
 from watcher.store.standing import Agent, Endpoint, Standing
 
@@ -20,7 +20,7 @@ STYLES = {"down": "bold red", "degraded": "yellow", "missed": "yellow"}
 def drawn(found: Standing, endpoints: Sequence[Endpoint], limit: int) -> str:
     """Draw it."""
     written = StringIO()
-    console = paper(written)
+    console = paper(written, soft_wrap=True)
     console.print(", ".join(f"{count:,} {name}" for name, count in standing.counts(found).items()))
     for agent in found.agents:
         console.print(_agent(agent, found.at))

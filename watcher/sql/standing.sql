@@ -2,10 +2,12 @@
 
 -- name: endpoints
 -- Who is down comes first. A missed check says nothing of the site, so the one before it speaks, unless
--- it cannot be checked as it is (config). `since` is the first
--- check after the last one of another kind, at most seven days back; of what is up nobody asks since when.
+-- it cannot be checked as it is (config). `since` is the first check after the last one of another kind, at most seven days
+-- back; of what is up nobody asks since when. That one is looked for among what is not summed up by the hour yet,
+-- else in the last hour that has one: to walk through the results of a long outage takes minutes.
 SELECT last.name, found.status, first.time, found.reason, found.detail, last.time, last.location, last.host, last.labels
   FROM endpoint_status AS last
+ CROSS JOIN rollup_progress AS progress
   LEFT JOIN LATERAL (
            SELECT judged.status, judged.reason, judged.detail
              FROM endpoint_checks AS judged
@@ -20,13 +22,36 @@ SELECT last.name, found.status, first.time, found.reason, found.detail, last.tim
                   CASE WHEN judged.status IS NULL THEN last.detail ELSE judged.detail END AS detail
        ) AS found
   LEFT JOIN LATERAL (
-           SELECT other.time
-             FROM endpoint_checks AS other
-            WHERE found.status IN ('down', 'degraded') AND other.endpoint_id = last.endpoint_id
-              AND other.status NOT IN (found.status, 'missed') AND other.time > now() - interval '7 days'
-            ORDER BY other.time DESC
+           SELECT hour.time
+             FROM metrics_hours AS hour
+            WHERE found.status IN ('down', 'degraded') AND hour.endpoint_id = last.endpoint_id
+              AND hour.time > now() - interval '7 days'
+              AND hour.up + hour.degraded + hour.down > CASE found.status WHEN 'down' THEN hour.down ELSE hour.degraded END
+            ORDER BY hour.time DESC
             LIMIT 1
-       ) AS other ON true
+       ) AS hour ON true
+ CROSS JOIN LATERAL (
+           SELECT coalesce(
+                      (
+                          SELECT other.time
+                            FROM endpoint_checks AS other
+                           WHERE found.status IN ('down', 'degraded') AND other.endpoint_id = last.endpoint_id
+                             AND other.status NOT IN (found.status, 'missed')
+                             AND other.time >= coalesce(progress.hours_to, now() - interval '7 days')
+                           ORDER BY other.time DESC
+                           LIMIT 1
+                      ),
+                      (
+                          SELECT other.time
+                            FROM endpoint_checks AS other
+                           WHERE other.endpoint_id = last.endpoint_id AND other.status NOT IN (found.status, 'missed')
+                             AND other.time >= hour.time AND other.time < hour.time + interval '1 hour'
+                           ORDER BY other.time DESC
+                           LIMIT 1
+                      ),
+                      hour.time
+                  ) AS time
+       ) AS other
   LEFT JOIN LATERAL (
            SELECT same.time
              FROM endpoint_checks AS same

@@ -15,7 +15,7 @@ from watcher.store import migrations
 from watcher.store.connection import place, transaction
 from watcher.store.queries import queries
 
-LEVEL = 6  # of the schema: the migration that brought `endpoint_checks`
+LEVEL = 7  # of the schema: the migration that brought rollups
 
 
 class Endpoint(msgspec.Struct, frozen=True):
