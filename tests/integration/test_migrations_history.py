@@ -80,33 +80,25 @@ def test_agents_of_every_level_go_on_while_and_after_it_is_brought_to_the_newest
         assert names == len(done) + 1
 
 
-def test_a_batch_that_is_under_way_is_waited_for(empty_database: str, eventually) -> None:
+ROW = "INSERT INTO metrics (time, endpoint_id, agent_id, status) VALUES ('2026-03-01', %s, 1, 'up')"
+BEGUN = "LOCK TABLE ONLY metrics IN ROW EXCLUSIVE MODE"  # as each writer does before it turns to the day of its rows
+
+
+@pytest.mark.parametrize(("level", "under_way", "rows"), [(6, ROW, 2), (10, ROW, 2), (10, BEGUN, 1)])
+def test_a_batch_that_is_under_way_is_waited_for(
+    empty_database: str, eventually, level: int, under_way: str, rows: int
+) -> None:
     """And batches that come after it wait in turn, and are stored."""
-    bring_to(empty_database, 6)
+    bring_to(empty_database, level)
     with closing(psycopg2.connect(empty_database)) as writer, writer.cursor() as cursor:
-        cursor.execute("INSERT INTO metrics (time, endpoint_id, agent_id, status) VALUES ('2026-03-01', 1, 1, 'up')")
+        cursor.execute(under_way, (1,))
         thread = threading.Thread(target=migrations.migrate, args=(empty_database,))
         thread.start()
         eventually(lambda: ask(empty_database, "SELECT 1 FROM pg_locks WHERE NOT granted"), 30)
-        cursor.execute("INSERT INTO metrics (time, endpoint_id, agent_id, status) VALUES ('2026-03-01', 2, 1, 'up')")
+        cursor.execute(ROW, (2,))
         writer.commit()
         thread.join()
-    assert ask(empty_database, "SELECT count(*) FROM metrics") == [(2,)]
-    assert ask(empty_database, "SELECT max(level) FROM watcher_migrations") == [(NEWEST,)]
-
-
-def test_a_batch_that_has_only_begun_is_waited_for(empty_database: str, eventually) -> None:
-    """One that holds the table as each writer does at first, and not yet the day that its rows belong to."""
-    bring_to(empty_database, 10)
-    with closing(psycopg2.connect(empty_database)) as writer, writer.cursor() as cursor:
-        cursor.execute("LOCK TABLE ONLY metrics IN ROW EXCLUSIVE MODE")
-        thread = threading.Thread(target=migrations.migrate, args=(empty_database,))
-        thread.start()
-        eventually(lambda: ask(empty_database, "SELECT 1 FROM pg_locks WHERE NOT granted"), 30)
-        cursor.execute("INSERT INTO metrics (time, endpoint_id, agent_id, status) VALUES ('2026-03-01', 1, 1, 'up')")
-        writer.commit()
-        thread.join()
-    assert ask(empty_database, "SELECT count(*) FROM metrics") == [(1,)]
+    assert ask(empty_database, "SELECT count(*) FROM metrics") == [(rows,)]
     assert ask(empty_database, "SELECT max(level) FROM watcher_migrations") == [(NEWEST,)]
 
 
