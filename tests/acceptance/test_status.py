@@ -189,6 +189,20 @@ def test_since_when_is_told_of_a_long_outage_too(database: str, kept: bool) -> N
         assert len(found) == 3 and all(ago(24 * 60) < since <= ago(23 * 60) for since in found.values()), found
 
 
+def test_since_goes_back_seven_days_at_most_where_nothing_is_summed_up(database: str) -> None:
+    with closing(connect(database, name="test", autocommit=True)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("INSERT INTO endpoints (name, url) VALUES ('a', 'https://a/') RETURNING id")
+        endpoint = Endpoint(id=cursor.fetchone()[0], name="a", url="https://a/")
+        history = {200: UP, **dict.fromkeys(range(199, 0, -1), DOWN)}  # hours ago
+        results = [Result(endpoint, int(ago(hours * 60).timestamp() * 1e6), to) for hours, to in history.items()]
+        metrics.store(connection, [metrics.encode(results)], 1)
+        found = [as_json(database)]
+        cursor.execute("UPDATE rollup_progress SET hours_to = now() - interval '9 days'")
+        found.append(as_json(database))
+    assert [one["endpoints"][0]["since"] for one in found] == [ago(167 * 60).isoformat().replace("+00:00", "Z")] * 2
+
+
 def test_an_empty_database_is_told(database: str, empty_database: str) -> None:
     assert status(database).splitlines() == [
         "0 down, 0 degraded, 0 missed, 0 unchecked, 0 up", "no agent was seen in the last 7 days",

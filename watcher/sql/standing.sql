@@ -4,7 +4,7 @@
 -- Who is down comes first. A missed check says nothing of the site, so the one before it speaks, unless
 -- it cannot be checked as it is (config). `since` is the first check after the last one of another kind, at most seven days
 -- back; of what is up nobody asks since when. That one is looked for among what is not summed up by the hour yet,
--- else in the last hour that has one: to walk through the results of a long outage takes minutes.
+-- and in the last hour that has one: to walk through the results of a long outage takes minutes.
 SELECT last.name, found.status, first.time, found.reason, found.detail, last.time, last.location, last.host, last.labels
   FROM endpoint_status AS last
  CROSS JOIN rollup_progress AS progress
@@ -31,26 +31,20 @@ SELECT last.name, found.status, first.time, found.reason, found.detail, last.tim
             LIMIT 1
        ) AS hour ON true
  CROSS JOIN LATERAL (
-           SELECT coalesce(
-                      (
-                          SELECT other.time
-                            FROM endpoint_checks AS other
-                           WHERE found.status IN ('down', 'degraded') AND other.endpoint_id = last.endpoint_id
-                             AND other.status NOT IN (found.status, 'missed')
-                             AND other.time >= coalesce(progress.hours_to, now() - interval '7 days')
-                           ORDER BY other.time DESC
-                           LIMIT 1
-                      ),
-                      (
-                          SELECT other.time
-                            FROM endpoint_checks AS other
-                           WHERE other.endpoint_id = last.endpoint_id AND other.status NOT IN (found.status, 'missed')
-                             AND other.time >= hour.time AND other.time < hour.time + interval '1 hour'
-                           ORDER BY other.time DESC
-                           LIMIT 1
-                      ),
-                      hour.time
-                  ) AS time
+           SELECT coalesce(max(other.time), hour.time) AS time
+             FROM (
+                      VALUES (greatest(progress.hours_to, now() - interval '7 days'), 'infinity'),
+                             (hour.time, hour.time + interval '1 hour')
+                  ) AS span (since, until)
+            CROSS JOIN LATERAL (
+                      SELECT checks.time
+                        FROM endpoint_checks AS checks
+                       WHERE found.status IN ('down', 'degraded') AND checks.endpoint_id = last.endpoint_id
+                         AND checks.status NOT IN (found.status, 'missed')
+                         AND checks.time >= span.since AND checks.time < span.until
+                       ORDER BY checks.time DESC
+                       LIMIT 1
+                  ) AS other
        ) AS other
   LEFT JOIN LATERAL (
            SELECT same.time
