@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -42,13 +43,15 @@ def test_a_check_shows_the_way_of_the_answer(run: Run, site: str) -> None:
     assert lines[-1] == ["up"]
 
 
-def test_what_is_worth_knowing_of_a_check_that_is_up_is_said(run: Run) -> None:
-    why = "no pg_hba.conf entry for host 192.0.2.7, user monitoring, database shop"
+@pytest.mark.parametrize("environment", [{}, {"FORCE_COLOR": "1"}], ids=["plain", "in colours"])
+def test_what_is_worth_knowing_of_a_check_that_is_up_is_said(run: Run, environment: dict[str, str]) -> None:
+    why = "no pg_hba.conf entry for host 192.0.2.7, user monitoring, database shop, no encryption"
     refusal = b"SFATAL\0C28000\0M" + why.encode() + b"\0\0"  # PostgreSQL's protocol: ErrorResponse
     with Server(b"E" + (len(refusal) + 4).to_bytes(4, "big") + refusal) as server:
-        said = run("check", f"postgres://{server.address}")
+        said = run("check", f"postgres://{server.address}", **environment)
     assert said.returncode == 0, said.stdout
-    assert said.stdout.splitlines()[-1].split() == f"up it takes connections, not this one: {why} (28000)".split()
+    last = re.sub(r"\x1b\[[\d;]*m", "", said.stdout).splitlines()[-1]
+    assert last.split() == f"up it takes connections, not this one: {why} (28000)".split()
 
 
 def test_the_phases_add_up_and_lag_stands_apart(run: Run, site: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -11,6 +12,6 @@ PIPE_COLUMNS = 1000
 
 def paper(written: TextIO | None = None, **options: Any) -> Console:
     """Give a console that writes what standard output can show; there, or to `written`."""
-    is_terminal = Console().is_terminal
+    is_terminal = sys.stdout.isatty()  # rich's word for it is another where FORCE_COLOR is set
     width = None if is_terminal else PIPE_COLUMNS
-    return Console(file=written, force_terminal=is_terminal, width=width, highlight=False, **options)
+    return Console(file=written, force_terminal=is_terminal or None, width=width, highlight=False, **options)
