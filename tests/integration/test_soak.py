@@ -17,10 +17,11 @@ from watcher.config import EndpointSpec
 from watcher.testserver.bad import KINDS
 from watcher.testserver.process import ServerProcess
 
-ENDPOINTS = 1500  # every 5 s
+ENDPOINTS = 1500  # every INTERVAL_S
+INTERVAL_S = 5
 BAD_EVERY = 20
-CHECKS = ENDPOINTS / 5 * float(os.environ.get("WATCHER_TEST_SOAK_SECONDS", "5"))
-WARM = 3  # times that each was checked: large bodies leave their room behind
+SECONDS = float(os.environ.get("WATCHER_TEST_SOAK_SECONDS", "5"))
+WARM = 3  # times that each was checked before it is looked at
 ROUND = 300  # checks
 WITHIN_S = 60
 WIDE = ("br-bomb", "zstd-bomb")  # their decoders' windows stay with each thread that once met one: a step, some time
@@ -71,8 +72,8 @@ def test_what_a_worker_holds_stays_the_same(database: str, tmp_path: Path, event
         try:
             eventually(lambda: worker.last().get("checks", 0) > WARM * ENDPOINTS, WITHIN_S)
             before = least(worker, eventually)
-            until = worker.last()["checks"] + CHECKS
-            eventually(lambda: worker.last()["checks"] >= until, WITHIN_S + 2 * CHECKS * 5 / ENDPOINTS)
+            until = worker.last()["checks"] + SECONDS * ENDPOINTS / INTERVAL_S
+            eventually(lambda: worker.last()["checks"] >= until, WITHIN_S + 2 * SECONDS)
             after = least(worker, eventually)
         finally:
             code, _log = worker.end()
